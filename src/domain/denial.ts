@@ -64,7 +64,8 @@ export class Denied extends Error {
     super(denial.tag);
     this.name = 'Denied';
     this.denial = denial;
-    this.private_reason = private_reason ?? ('detail' in denial && denial.detail ? denial.detail : denial.tag);
+    this.private_reason =
+      private_reason ?? ('detail' in denial && denial.detail ? denial.detail : denial.tag);
   }
 }
 
