@@ -1,0 +1,555 @@
+/**
+ * What the operations need from the outside. Adapters implement these; only `broker.ts` knows adapters.
+ * Every method may fail; a failure of recording fails the operation (architecture rule 4).
+ */
+import type { JsonObject } from './domain/json.ts';
+import type { JsonAct, Mission, MissionEvent, MissionState, Tier } from './domain/mission.ts';
+import type { AudiencePolicy, TemplateDocument } from './domain/policy.ts';
+import type { FeedEffect, FeedEntry, FeedKind, FeedReason } from './domain/revocation.ts';
+import type { AuthoritySet, Containment } from './domain/authority/index.ts';
+
+/* ---------------------------------------------------------------- time and chance */
+
+export interface Clock {
+  /** Seconds since the epoch, with a fraction. */
+  now(): number;
+}
+
+export type IdPrefix = 'msn' | 'cred' | 'lse' | 'dec' | 'evt' | 'blk' | 'adm' | 'vrf' | 'enr';
+
+export interface Chance {
+  /** `prefix_` and 128 bits or more of randomness, base64url. */
+  id(prefix: IdPrefix): string;
+  bytes(length: number): Buffer;
+  /** Uniform in [0, below). */
+  integer(below: number): number;
+}
+
+/* ---------------------------------------------------------------- evidence and proof */
+
+/** Token types of wire profile 2.1 that carry evidence. */
+export type EvidenceType =
+  | 'urn:ietf:params:oauth:token-type:jwt'
+  | 'urn:sortie:token-type:x509-svid'
+  | 'urn:sortie:token-type:aws-caller-identity';
+
+export interface Evidence {
+  readonly type: EvidenceType;
+  readonly token: string;
+}
+
+/**
+ * Evidence that was appraised and matched a trust rule. Only attesters can make one, so an operation that
+ * skips appraisal does not compile.
+ */
+export interface ValidatedEvidence {
+  readonly agent: string;
+  readonly instance: string;
+  readonly tier: Tier;
+  readonly attester: string;
+  readonly rule: string;
+  /** `sha-256:` of the evidence as presented; the evidence itself is never kept. */
+  readonly digest: string;
+  /** The key that the evidence names (`aud` `#jkt=`, `cnf.jkt`), or null where it names none. */
+  readonly bound_jkt: string | null;
+  /** Seconds; end of the evidence. */
+  readonly expires_at: number;
+  /** Whether tokens must not outlive the evidence. */
+  readonly caps_token: boolean;
+  /** For single-use evidence: an id that may be seen once until `expires_at`. */
+  readonly once: string | null;
+  /** How many distinct keys may present the same reusable evidence. */
+  readonly max_keys: number;
+}
+
+export interface Attestation {
+  /**
+   * Appraises evidence. The attester is chosen by `iss` (or trust domain), never by a key in the token.
+   * @throws Denied `invalid_evidence` with a private reason, whatever the cause.
+   */
+  appraise(evidence: Evidence, context: { readonly jkt: string; readonly now: number }): Promise<ValidatedEvidence>;
+}
+
+/** A DPoP proof (RFC 9449) whose signature and claims hold; replay is judged by the store's `use_once`. */
+export interface VerifiedProof {
+  readonly jkt: string;
+  readonly jti: string;
+  readonly iat: number;
+  /** Until when the pair (jkt, jti) must be remembered, seconds. */
+  readonly remember_until: number;
+}
+
+export interface Proofs {
+  /**
+   * @throws Denied `invalid_dpop_proof` or `use_dpop_nonce`.
+   * @param expect `url` is built from configuration, never from a Host header.
+   */
+  verify(
+    proof: string | undefined,
+    expect: {
+      readonly method: string;
+      readonly url: string;
+      readonly access_token?: string;
+      readonly now: number;
+    },
+  ): Promise<VerifiedProof>;
+  /** A fresh server nonce (RFC 9449 section 8). */
+  nonce(now: number): string;
+}
+
+/* ---------------------------------------------------------------- tokens and keys */
+
+export type SigningAlg = 'ES256' | 'RS256' | 'Ed25519';
+
+/** Claims of a Sortie access token (wire profile 2.5). */
+export interface TokenClaims {
+  readonly iss: string;
+  readonly sub: string;
+  readonly client_id: string;
+  readonly act?: JsonAct;
+  readonly aud: string;
+  readonly iat: number;
+  readonly exp: number;
+  readonly jti: string;
+  readonly cnf?: { readonly jkt: string };
+  readonly authorization_details: AuthoritySet;
+  readonly limits?: JsonObject;
+  readonly mission: {
+    readonly id: string;
+    readonly version: number;
+    readonly path: readonly string[];
+    readonly issuer: string;
+    readonly authority_hash: string;
+    readonly expires_at: number;
+    readonly template: { readonly id: string; readonly version: string };
+    readonly attester: string;
+    readonly rule: string;
+  };
+  readonly status: { readonly status_list: { readonly idx: number; readonly uri: string } };
+}
+
+export interface Tokens {
+  /** Signs with the active key for `alg`. */
+  sign(typ: string, alg: SigningAlg, claims: JsonObject | TokenClaims): Promise<string>;
+  /** Verifies a token of this broker as presented by a stranger: signature, `typ`, `iss`, `exp`. Null if not one. */
+  verify(token: string, typ: string, now: number): Promise<TokenClaims | null>;
+  /** Public keys that verifiers may meet, next ones included (RFC 7517). */
+  jwks(): { readonly keys: readonly JsonObject[] };
+}
+
+/* ---------------------------------------------------------------- stored records */
+
+/** One token or provider credential that was handed out. Values are never stored. */
+export interface CredentialRecord {
+  /** `cred_...`; the token's `jti` for a JWT. */
+  readonly id: string;
+  readonly mission_id: string;
+  readonly type: string;
+  /** Audience, role or path. */
+  readonly target: string;
+  readonly jkt: string;
+  readonly issued_at: number;
+  readonly expires_at: number;
+  readonly revoked_at: number | null;
+}
+
+export interface TemplateRecord {
+  readonly id: string;
+  readonly version: string;
+  readonly hash: string;
+  readonly document: TemplateDocument;
+  readonly imported_by: string;
+  readonly imported_at: number;
+  readonly approved_by: string | null;
+  readonly approved_at: number | null;
+  readonly review_due_at: number | null;
+}
+
+/** What a block or a bulk revocation selects. All given members must match. */
+export interface Selector {
+  readonly kind: 'token' | 'mission' | 'mission_tree' | 'agent' | 'instance' | 'template' | 'attester' | 'rule' | 'agent_key';
+  readonly key: string;
+}
+
+export interface BlockRecord {
+  readonly id: string;
+  readonly selector: Selector;
+  readonly until: number | null;
+  readonly reason: string;
+  readonly created_by: string;
+  readonly created_at: number;
+  readonly lifted_at: number | null;
+}
+
+export type AdminRole = 'viewer' | 'responder' | 'admin';
+
+export interface AdminTokenRecord {
+  readonly id: string;
+  readonly name: string;
+  /** SHA-256 of the token, base64url. */
+  readonly token_digest: string;
+  readonly role: AdminRole;
+  /** A bootstrap token creates the first admin and nothing else. */
+  readonly bootstrap: boolean;
+  readonly created_at: number;
+  readonly expires_at: number | null;
+  readonly revoked_at: number | null;
+}
+
+export interface EnrolledKeyRecord {
+  readonly id: string;
+  readonly agent: string;
+  readonly jkt: string;
+  readonly jwk: JsonObject;
+  readonly created_by: string;
+  readonly created_at: number;
+  readonly expires_at: number;
+  readonly revoked_at: number | null;
+}
+
+export interface SigningKeyRecord {
+  readonly kid: string;
+  readonly alg: SigningAlg;
+  /** Public JWK. */
+  readonly jwk: JsonObject;
+  /** Private JWK, AES-256-GCM under the key-encryption key; base64url. */
+  readonly sealed: string;
+  readonly created_at: number;
+  /** Signs from here ... */
+  readonly active_from: number;
+  /** ... until here, and is published until `retired_at`. */
+  readonly active_until: number;
+  readonly retired_at: number;
+  readonly revoked_at: number | null;
+}
+
+export interface VerifierInstance {
+  readonly verifier_id: string;
+  readonly instance_id: string;
+  readonly epoch: number;
+  readonly seq: number;
+  readonly last_seen: number;
+}
+
+/** One audit record as appended; the writer adds `seq`, `segment` and `hash`. */
+export interface AuditRecord {
+  readonly ts: number;
+  /** What happened: `mission.created`, `token.minted`, `exchange.refused`, `mission.revoked`, ... */
+  readonly event: string;
+  /** Who: an agent id, `admin:<name>`, `verifier:<id>` or `broker`. */
+  readonly actor: string;
+  readonly mission_id: string | null;
+  readonly details: JsonObject;
+}
+
+export interface SealedAuditRecord extends AuditRecord {
+  readonly seq: number;
+  readonly segment: number;
+  /** `sha-256:` over the previous hash and this record's JCS. */
+  readonly hash: string;
+}
+
+export interface AuditSegment {
+  readonly segment: number;
+  readonly first_seq: number;
+  readonly last_seq: number;
+  readonly previous_hash: string;
+  readonly head_hash: string;
+  readonly sealed_at: number | null;
+  /** JWS over the segment's bounds and hashes by the broker's key, once sealed. */
+  readonly seal: string | null;
+}
+
+/* ---------------------------------------------------------------- the store */
+
+/** Missions that a bulk write selects. */
+export interface MissionSelection {
+  readonly selector: Selector;
+  /** With `tree`, descendants of the selected missions as well (state `cascaded`). */
+  readonly states: readonly MissionState[];
+}
+
+/**
+ * Writes are data. `atomically` applies a group in one transaction: each write touches exactly the rows it
+ * says, or the whole group rolls back and the named {@link Conflict} is answered.
+ */
+export type Write =
+  | { readonly kind: 'insert_mission'; readonly mission: Mission }
+  /** Conflict `mission_not_active` unless stored active, unexpired at `at`, and (where given) at `version`. */
+  | { readonly kind: 'require_active'; readonly id: string; readonly at: number; readonly version?: number }
+  /** A renewal: bumps `derivations` (conflict `derivations_exhausted`) and, with evidence, `last_attested_at`. */
+  | {
+      readonly kind: 'derive';
+      readonly id: string;
+      readonly at: number;
+      readonly version: number;
+      readonly attested: boolean;
+    }
+  /**
+   * One lifecycle step of one mission: `version + 1`, children cascaded when it ends. Conflicts
+   * `mission_not_found`, `wrong_state`, `wrong_version`.
+   */
+  | {
+      readonly kind: 'transition';
+      readonly id: string;
+      readonly event: MissionEvent;
+      readonly at: number;
+      readonly reason: string;
+      readonly expected_version?: number;
+    }
+  /** The same for every live mission that matches; touches any number of rows. */
+  | {
+      readonly kind: 'transition_all';
+      readonly selector: Selector;
+      readonly event: MissionEvent;
+      readonly at: number;
+      readonly reason: string;
+    }
+  /** Replaces the overlay, bumps the version. Conflict `wrong_version`, `wrong_state`. */
+  | {
+      readonly kind: 'contain';
+      readonly id: string;
+      readonly at: number;
+      readonly expected_version: number;
+      readonly containments: readonly Containment[];
+      readonly expires_at: number;
+    }
+  | { readonly kind: 'insert_credential'; readonly credential: CredentialRecord }
+  | { readonly kind: 'revoke_credential'; readonly id: string; readonly at: number }
+  /** Reusable evidence belongs to its first `max_keys` keys. Conflict `evidence_pinned`. */
+  | {
+      readonly kind: 'pin_evidence';
+      readonly digest: string;
+      readonly jkt: string;
+      readonly max_keys: number;
+      readonly expires_at: number;
+    }
+  /** Conflict `replayed` if (space, id) was used before. */
+  | { readonly kind: 'use_once'; readonly space: string; readonly id: string; readonly expires_at: number }
+  /** Conflict `max_active_reached` if the template already has `max` live missions. Precedes insert_mission. */
+  | { readonly kind: 'require_active_below'; readonly template_id: string; readonly max: number; readonly at: number }
+  /** GCRA: one unit per `interval_seconds`, `burst` at once. Conflict `rate_limited`. */
+  | {
+      readonly kind: 'take_rate';
+      readonly key: string;
+      readonly at: number;
+      readonly interval_seconds: number;
+      readonly burst: number;
+    }
+  /** Conflict `blocked` if any live block matches one of the selectors. */
+  | { readonly kind: 'require_unblocked'; readonly selectors: readonly Selector[]; readonly at: number }
+  /**
+   * Appends to the revocation log. The writer assigns `seq` and chooses the audiences for which a matching,
+   * unexpired token was minted, inside the same transaction. No matching audience: no entry, unless `to` names them.
+   */
+  | {
+      readonly kind: 'append_feed';
+      readonly entry: {
+        readonly ts: number;
+        readonly kind: FeedKind;
+        readonly key: string;
+        readonly effect: FeedEffect;
+        readonly issued_before?: number;
+        readonly min_version?: number;
+        readonly not_after: number;
+        readonly reason_code: FeedReason;
+      };
+      /** `minted`: as above; `all`: every audience. */
+      readonly to: 'minted' | 'all';
+    }
+  | { readonly kind: 'append_audit'; readonly record: AuditRecord }
+  | { readonly kind: 'seal_audit_segment'; readonly segment: number; readonly sealed_at: number; readonly seal: string }
+  | { readonly kind: 'insert_template'; readonly template: TemplateRecord }
+  /** Conflict `wrong_state` if already approved or unknown, `same_person` if `by` imported it. */
+  | {
+      readonly kind: 'approve_template';
+      readonly id: string;
+      readonly hash: string;
+      readonly by: string;
+      readonly at: number;
+      readonly review_due_at: number | null;
+    }
+  | { readonly kind: 'insert_block'; readonly block: BlockRecord }
+  | { readonly kind: 'lift_block'; readonly id: string; readonly at: number }
+  | { readonly kind: 'insert_admin_token'; readonly token: AdminTokenRecord }
+  /** Conflict `wrong_state` if already revoked or spent. */
+  | { readonly kind: 'revoke_admin_token'; readonly id: string; readonly at: number }
+  | { readonly kind: 'insert_enrolled_key'; readonly key: EnrolledKeyRecord }
+  | { readonly kind: 'revoke_enrolled_key'; readonly id: string; readonly at: number }
+  | { readonly kind: 'insert_signing_key'; readonly key: SigningKeyRecord }
+  | {
+      readonly kind: 'update_signing_key';
+      readonly kid: string;
+      readonly active_until: number;
+      readonly retired_at: number;
+      readonly revoked_at: number | null;
+    }
+  /** Last acknowledgement of one verifier process; upsert, never lowers seq within an epoch. */
+  | { readonly kind: 'acknowledge'; readonly instance: VerifierInstance }
+  /** Admin idempotency: conflict `repeated` if the event was applied before. */
+  | { readonly kind: 'insert_event_id'; readonly event_id: string; readonly at: number }
+  | { readonly kind: 'set_meta'; readonly key: string; readonly value: string };
+
+export type Conflict =
+  | 'mission_not_found'
+  | 'mission_not_active'
+  | 'wrong_state'
+  | 'wrong_version'
+  | 'derivations_exhausted'
+  | 'evidence_pinned'
+  | 'replayed'
+  | 'max_active_reached'
+  | 'rate_limited'
+  | 'blocked'
+  | 'same_person'
+  | 'repeated'
+  | 'duplicate';
+
+/** Thrown by `atomically` when a write did not touch the rows it said. Nothing of the group is stored. */
+export class WriteConflict extends Error {
+  readonly conflict: Conflict;
+  /** Position of the failed write in its group. */
+  readonly index: number;
+
+  constructor(conflict: Conflict, index: number) {
+    super(conflict);
+    this.name = 'WriteConflict';
+    this.conflict = conflict;
+    this.index = index;
+  }
+}
+
+/** What a committed group did beyond its rows. */
+export interface Committed {
+  /** Ids of missions whose state changed, in order, cascaded ones included. */
+  readonly changed_missions: readonly string[];
+  /** Feed entries with their assigned `seq` and audiences. */
+  readonly feed: readonly StoredFeedEntry[];
+  readonly audit: readonly { readonly seq: number; readonly hash: string }[];
+}
+
+/** A feed entry as kept: `prev` is per verifier and computed when sent. */
+export interface StoredFeedEntry extends Omit<FeedEntry, 'prev'> {
+  /** Null means all. */
+  readonly audiences: readonly string[] | null;
+}
+
+export interface Page<T> {
+  readonly items: readonly T[];
+  /** Opaque; null on the last page. */
+  readonly next_cursor: string | null;
+}
+
+export interface MissionQuery {
+  readonly state?: MissionState;
+  readonly agent?: string;
+  readonly template?: string;
+  /** Substring of the id, agent or goal. */
+  readonly q?: string;
+  readonly cursor?: string;
+  readonly limit: number;
+}
+
+export interface BlastRadius {
+  readonly missions: number;
+  readonly mission_ids: readonly string[];
+  readonly credentials: readonly {
+    readonly type: string;
+    readonly target: string;
+    readonly count: number;
+    readonly last_expires_at: number;
+  }[];
+}
+
+export interface Store {
+  /** Durable (fsynced) when it resolves. @throws WriteConflict, or the storage's error. */
+  atomically(writes: readonly Write[]): Promise<Committed>;
+  /** Called once per commit, in commit order, after it is durable. */
+  onCommit(listener: (committed: Committed) => void): void;
+
+  mission(id: string): Promise<Mission | null>;
+  missionByCreation(agent: string, jkt: string, creation_request_id: string): Promise<Mission | null>;
+  missions(query: MissionQuery): Promise<Page<Mission>>;
+  /** The mission and everything below it, root first. */
+  missionTree(id: string): Promise<readonly Mission[]>;
+  /** Live missions whose clock has run out, or that were not re-attested in time; oldest first. */
+  missionsDue(now: number, limit: number): Promise<{ expired: readonly string[]; silent: readonly string[] }>;
+  blastRadius(selector: Selector, now: number): Promise<BlastRadius>;
+
+  credential(id: string): Promise<CredentialRecord | null>;
+  credentials(mission_id: string): Promise<readonly CredentialRecord[]>;
+
+  template(id: string, hash?: string): Promise<TemplateRecord | null>;
+  /** The newest approved version. */
+  approvedTemplate(id: string): Promise<TemplateRecord | null>;
+  templates(): Promise<readonly TemplateRecord[]>;
+
+  blocks(at: number): Promise<readonly BlockRecord[]>;
+  block(id: string): Promise<BlockRecord | null>;
+
+  adminToken(token_digest: string): Promise<AdminTokenRecord | null>;
+  adminTokens(): Promise<readonly AdminTokenRecord[]>;
+  enrolledKey(jkt: string): Promise<EnrolledKeyRecord | null>;
+  enrolledKeys(): Promise<readonly EnrolledKeyRecord[]>;
+  signingKeys(): Promise<readonly SigningKeyRecord[]>;
+  verifierInstances(): Promise<readonly VerifierInstance[]>;
+
+  /** Entries for one audience with `seq > after`, in order, not expired at `now`. */
+  feedAfter(audience: string, after: number, now: number, limit: number): Promise<readonly StoredFeedEntry[]>;
+  /** Head `seq` over all audiences and the current epoch. */
+  feedHead(): Promise<{ readonly epoch: number; readonly seq: number }>;
+  /** Statuses of one list that are not 0: 1 invalid, 2 suspended. */
+  statuses(list: number, now: number): Promise<readonly { readonly index: number; readonly status: 1 | 2 }[]>;
+  /** The list being filled and its taken slots. */
+  statusListInUse(): Promise<{ readonly list: number; readonly taken: readonly number[] }>;
+
+  auditRecords(query: {
+    readonly mission_id?: string;
+    readonly event?: string;
+    readonly after_seq?: number;
+    readonly limit: number;
+    readonly newest_first?: boolean;
+  }): Promise<readonly SealedAuditRecord[]>;
+  auditSegments(): Promise<readonly AuditSegment[]>;
+
+  meta(key: string): Promise<string | null>;
+  /** Removes what policy no longer keeps: spent ids, expired entries, old missions. Bounded per call. */
+  prune(now: number, keep: RetentionPolicy): Promise<{ readonly removed: number }>;
+  /** Whether a write would succeed now; for readiness. */
+  healthy(): Promise<boolean>;
+  close(): Promise<void>;
+}
+
+/** Seconds that records are kept after they stopped mattering. */
+export interface RetentionPolicy {
+  readonly missions_seconds: number;
+  readonly credentials_seconds: number;
+  readonly audit_seconds: number;
+}
+
+/* ---------------------------------------------------------------- policy in force */
+
+export interface DispatchRule {
+  readonly agent: string;
+  readonly tier?: Tier;
+  readonly purpose?: string;
+  readonly template: string;
+}
+
+export interface VerifierPolicy {
+  readonly id: string;
+  readonly audience: string;
+}
+
+/** The configuration that operations read; swapped whole on reload. */
+export interface Policy {
+  readonly issuer: string;
+  /** Hash of the dispatch list: the policy version. */
+  readonly version: string;
+  readonly dispatch: readonly DispatchRule[];
+  audience(resource: string): AudiencePolicy | null;
+  readonly audiences: readonly AudiencePolicy[];
+  readonly max_token_seconds: number;
+  /** Identity by whom templates of the configuration folder count as approved; null outside development. */
+  readonly auto_approve: boolean;
+}
