@@ -2,11 +2,12 @@
  * What the operations need from the outside. Adapters implement these; only `broker.ts` knows adapters.
  * Every method may fail; a failure of recording fails the operation (architecture rule 4).
  */
+
+import type { AuthoritySet, Containment } from './domain/authority/index.ts';
 import type { JsonObject } from './domain/json.ts';
 import type { JsonAct, Mission, MissionEvent, MissionState, Tier } from './domain/mission.ts';
 import type { AudiencePolicy, TemplateDocument } from './domain/policy.ts';
 import type { FeedEffect, FeedEntry, FeedKind, FeedReason } from './domain/revocation.ts';
-import type { AuthoritySet, Containment } from './domain/authority/index.ts';
 
 /* ---------------------------------------------------------------- time and chance */
 
@@ -67,7 +68,10 @@ export interface Attestation {
    * Appraises evidence. The attester is chosen by `iss` (or trust domain), never by a key in the token.
    * @throws Denied `invalid_evidence` with a private reason, whatever the cause.
    */
-  appraise(evidence: Evidence, context: { readonly jkt: string; readonly now: number }): Promise<ValidatedEvidence>;
+  appraise(
+    evidence: Evidence,
+    context: { readonly jkt: string; readonly now: number },
+  ): Promise<ValidatedEvidence>;
 }
 
 /** A DPoP proof (RFC 9449) whose signature and claims hold; replay is judged by the store's `use_once`. */
@@ -167,7 +171,16 @@ export interface TemplateRecord {
 
 /** What a block or a bulk revocation selects. All given members must match. */
 export interface Selector {
-  readonly kind: 'token' | 'mission' | 'mission_tree' | 'agent' | 'instance' | 'template' | 'attester' | 'rule' | 'agent_key';
+  readonly kind:
+    | 'token'
+    | 'mission'
+    | 'mission_tree'
+    | 'agent'
+    | 'instance'
+    | 'template'
+    | 'attester'
+    | 'rule'
+    | 'agent_key';
   readonly key: string;
 }
 
@@ -327,7 +340,12 @@ export type Write =
   /** Conflict `replayed` if (space, id) was used before. */
   | { readonly kind: 'use_once'; readonly space: string; readonly id: string; readonly expires_at: number }
   /** Conflict `max_active_reached` if the template already has `max` live missions. Precedes insert_mission. */
-  | { readonly kind: 'require_active_below'; readonly template_id: string; readonly max: number; readonly at: number }
+  | {
+      readonly kind: 'require_active_below';
+      readonly template_id: string;
+      readonly max: number;
+      readonly at: number;
+    }
   /** GCRA: one unit per `interval_seconds`, `burst` at once. Conflict `rate_limited`. */
   | {
       readonly kind: 'take_rate';
@@ -358,7 +376,12 @@ export type Write =
       readonly to: 'minted' | 'all';
     }
   | { readonly kind: 'append_audit'; readonly record: AuditRecord }
-  | { readonly kind: 'seal_audit_segment'; readonly segment: number; readonly sealed_at: number; readonly seal: string }
+  | {
+      readonly kind: 'seal_audit_segment';
+      readonly segment: number;
+      readonly sealed_at: number;
+      readonly seal: string;
+    }
   | { readonly kind: 'insert_template'; readonly template: TemplateRecord }
   /** Conflict `wrong_state` if already approved or unknown, `same_person` if `by` imported it. */
   | {

@@ -17,14 +17,7 @@ export function tierSatisfies(have: Tier, required: Tier): boolean {
 }
 
 /** States as stored. `expired` is judged by the clock first, see {@link stateAt}. */
-export const MISSION_STATES = [
-  'active',
-  'suspended',
-  'revoked',
-  'completed',
-  'expired',
-  'cascaded',
-] as const;
+export const MISSION_STATES = ['active', 'suspended', 'revoked', 'completed', 'expired', 'cascaded'] as const;
 export type MissionState = (typeof MISSION_STATES)[number];
 
 export const TERMINAL_STATES: readonly MissionState[] = ['revoked', 'completed', 'expired', 'cascaded'];
@@ -173,5 +166,9 @@ export function tokenExpiry(
   mission_expires_at: number,
   evidence_expires_at: number | null,
 ): number {
-  return Math.min(now + token_ttl_seconds, mission_expires_at, evidence_expires_at ?? Number.MAX_SAFE_INTEGER);
+  return Math.min(
+    now + token_ttl_seconds,
+    mission_expires_at,
+    evidence_expires_at ?? Number.MAX_SAFE_INTEGER,
+  );
 }
