@@ -1,0 +1,188 @@
+/**
+ * The broker's signing keys: generated at first start, stored sealed, rotated on schedule with overlap and by
+ * command. A key is published before it signs and after it signed, so that no verifier ever meets a token whose
+ * key it could not have fetched.
+ */
+import {
+  type CryptoKey,
+  type JWK,
+  type JWTPayload,
+  SignJWT,
+  calculateJwkThumbprint,
+  exportJWK,
+  generateKeyPair,
+  importJWK,
+  jwtVerify,
+} from 'jose';
+import type { JsonObject } from '../domain/json.ts';
+import type { Clock, SigningAlg, SigningKeyRecord, Store, TokenClaims, Tokens, Write } from '../ports.ts';
+import type { Seal } from './seal.ts';
+
+export interface RotationPolicy {
+  /** How long a key signs. */
+  readonly rotate_every_seconds: number;
+  /** How long a key is published before it signs: longer than any verifier caches the key set. */
+  readonly publish_ahead_seconds: number;
+  /** How long a key is published after it signed: longer than any token lives. */
+  readonly keep_after_seconds: number;
+}
+
+interface LoadedKey {
+  readonly record: SigningKeyRecord;
+  readonly sign: CryptoKey;
+  readonly verify: CryptoKey;
+}
+
+export interface SigningKeys extends Tokens {
+  /** Makes sure that every algorithm has a key that signs now and one that takes over in time. Call every minute. */
+  tend(now: number): Promise<void>;
+  /**
+   * Replaces the signing keys. `emergency` stops the old ones at once and takes them out of the key set; the
+   * caller appends the feed's `signing_key` denials that the answer names.
+   */
+  rotate(now: number, emergency: boolean): Promise<{ readonly created: readonly string[]; readonly revoked: readonly string[] }>;
+  records(): readonly SigningKeyRecord[];
+}
+
+export async function openSigningKeys(options: {
+  readonly store: Store;
+  readonly seal: Seal;
+  readonly issuer: string;
+  readonly algs: readonly SigningAlg[];
+  readonly policy: RotationPolicy;
+  readonly clock: Clock;
+}): Promise<SigningKeys> {
+  const { store, seal, issuer, policy } = options;
+  const loaded = new Map<string, LoadedKey>();
+
+  for (const record of await store.signingKeys()) loaded.set(record.kid, await load(record, seal));
+
+  async function create(alg: SigningAlg, now: number, active_from: number): Promise<SigningKeyRecord> {
+    const pair = await generateKeyPair(alg, { extractable: true, ...(alg === 'RS256' && { modulusLength: 2048 }) });
+    const jwk = await exportJWK(pair.publicKey);
+    const kid = await calculateJwkThumbprint(jwk);
+    const active_until = active_from + policy.rotate_every_seconds;
+    const record: SigningKeyRecord = {
+      kid,
+      alg,
+      jwk: { ...jwk, kid, alg, use: 'sig' } as unknown as JsonObject,
+      sealed: seal.seal(Buffer.from(JSON.stringify(await exportJWK(pair.privateKey))), `signing-key:${kid}`),
+      created_at: now,
+      active_from,
+      active_until,
+      retired_at: active_until + policy.keep_after_seconds,
+      revoked_at: null,
+    };
+    // Durable before secret: nothing is signed by a key that a restart would not know.
+    await store.atomically([{ kind: 'insert_signing_key', key: record }, audit(now, 'key.created', kid, alg)]);
+    loaded.set(kid, await load(record, seal));
+    return record;
+  }
+
+  const ofAlg = (alg: SigningAlg) =>
+    [...loaded.values()].filter((key) => key.record.alg === alg && key.record.revoked_at === null);
+
+  /** The newest key that may sign now. */
+  function active(alg: SigningAlg, now: number): LoadedKey | null {
+    let best: LoadedKey | null = null;
+    for (const key of loaded.values()) {
+      const { record } = key;
+      if (record.alg !== alg || record.revoked_at !== null || record.active_from > now || record.active_until <= now)
+        continue;
+      if (best === null || record.active_from > best.record.active_from) best = key;
+    }
+    return best;
+  }
+
+  async function tend(now: number): Promise<void> {
+    for (const alg of options.algs) {
+      if (active(alg, now) === null) await create(alg, now, now);
+      const last = Math.max(...ofAlg(alg).map((key) => key.record.active_until));
+      if (last - now <= policy.publish_ahead_seconds) await create(alg, now, last);
+    }
+    for (const [kid, key] of loaded) if (key.record.retired_at <= now) loaded.delete(kid);
+  }
+
+  async function end(record: SigningKeyRecord, now: number, active_until: number, revoked: boolean): Promise<void> {
+    const ended: SigningKeyRecord = {
+      ...record,
+      active_until: Math.min(record.active_until, active_until),
+      retired_at: revoked ? now : active_until + policy.keep_after_seconds,
+      revoked_at: revoked ? now : null,
+    };
+    const write: Write = {
+      kind: 'update_signing_key',
+      kid: record.kid,
+      active_until: ended.active_until,
+      retired_at: ended.retired_at,
+      revoked_at: ended.revoked_at,
+    };
+    await store.atomically([write, audit(now, revoked ? 'key.revoked' : 'key.retiring', record.kid, record.alg)]);
+    loaded.set(record.kid, await load(ended, seal));
+  }
+
+  async function rotate(now: number, emergency: boolean) {
+    const created: string[] = [];
+    const revoked: string[] = [];
+    const active_from = emergency ? now : now + policy.publish_ahead_seconds;
+    for (const alg of options.algs) {
+      const old = ofAlg(alg).map((key) => key.record);
+      created.push((await create(alg, now, active_from)).kid);
+      for (const record of old) {
+        if (record.active_until > active_from || emergency) await end(record, now, active_from, emergency);
+        if (emergency) revoked.push(record.kid);
+      }
+    }
+    return { created, revoked };
+  }
+
+  await tend(options.clock.now());
+
+  return {
+    tend,
+    rotate,
+    records: () => [...loaded.values()].map((key) => key.record),
+    jwks: () => ({
+      keys: [...loaded.values()].filter((key) => key.record.revoked_at === null).map((key) => key.record.jwk),
+    }),
+    async sign(typ, alg, claims) {
+      const key = active(alg, options.clock.now());
+      if (key === null) throw new Error(`no active ${alg} signing key`);
+      return new SignJWT(claims as JWTPayload)
+        .setProtectedHeader({ alg, typ, kid: key.record.kid })
+        .sign(key.sign);
+    },
+    async verify(token, typ, now) {
+      try {
+        const { payload } = await jwtVerify(
+          token,
+          (header) => {
+            const key = header.kid === undefined ? undefined : loaded.get(header.kid);
+            if (!key || key.record.revoked_at !== null || key.record.alg !== header.alg) throw new Error('unknown key');
+            return key.verify;
+          },
+          { issuer, typ, currentDate: new Date(now * 1000), requiredClaims: ['sub', 'aud', 'exp', 'iat', 'jti'] },
+        );
+        return payload as unknown as TokenClaims;
+      } catch {
+        return null;
+      }
+    },
+  };
+}
+
+async function load(record: SigningKeyRecord, seal: Seal): Promise<LoadedKey> {
+  const jwk = JSON.parse(seal.open(record.sealed, `signing-key:${record.kid}`).toString()) as JWK;
+  return {
+    record,
+    sign: (await importJWK(jwk, record.alg)) as CryptoKey,
+    verify: (await importJWK(record.jwk as unknown as JWK, record.alg)) as CryptoKey,
+  };
+}
+
+function audit(now: number, event: string, kid: string, alg: SigningAlg): Write {
+  return {
+    kind: 'append_audit',
+    record: { ts: now, event, actor: 'broker', mission_id: null, details: { kid, alg } },
+  };
+}
