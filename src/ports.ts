@@ -4,6 +4,8 @@
  */
 
 import type { AuthoritySet, Containment } from './domain/authority/index.ts';
+import type { Catalogue } from './domain/authority/index.ts';
+import type { DispatchRule } from './domain/grant.ts';
 import type { JsonObject } from './domain/json.ts';
 import type { JsonAct, Mission, MissionEvent, MissionState, Tier } from './domain/mission.ts';
 import type { AudiencePolicy, TemplateDocument } from './domain/policy.ts';
@@ -268,9 +270,13 @@ export interface AuditSegment {
   readonly last_seq: number;
   readonly previous_hash: string;
   readonly head_hash: string;
+  /** Seconds; no record is added any more and the segment may be sealed. Null for the open segment. */
+  readonly closed_at: number | null;
   readonly sealed_at: number | null;
   /** JWS over the segment's bounds and hashes by the broker's key, once sealed. */
   readonly seal: string | null;
+  /** When retention dropped its records; the row stays, so that the chain verifies across the gap. */
+  readonly pruned_at: number | null;
 }
 
 /* ---------------------------------------------------------------- the store */
@@ -310,13 +316,17 @@ export type Write =
       readonly reason: string;
       readonly expected_version?: number;
     }
-  /** The same for every live mission that matches; touches any number of rows. */
+  /**
+   * The same for every live mission that matches; touches any number of rows, or at most `limit` selected ones
+   * (repeat until nothing changes), so that a huge bulk does not hold up other writes.
+   */
   | {
       readonly kind: 'transition_all';
       readonly selector: Selector;
       readonly event: MissionEvent;
       readonly at: number;
       readonly reason: string;
+      readonly limit?: number;
     }
   /** Replaces the overlay, bumps the version. Conflict `wrong_version`, `wrong_state`. */
   | {
@@ -376,6 +386,9 @@ export type Write =
       readonly to: 'minted' | 'all';
     }
   | { readonly kind: 'append_audit'; readonly record: AuditRecord }
+  /** Closes the open segment before it is full, so that it can be sealed. Conflict `wrong_state` if it is empty. */
+  | { readonly kind: 'close_audit_segment'; readonly at: number }
+  /** Conflict `wrong_state` unless closed and not yet sealed. */
   | {
       readonly kind: 'seal_audit_segment';
       readonly segment: number;
@@ -426,7 +439,10 @@ export type Conflict =
   | 'blocked'
   | 'same_person'
   | 'repeated'
-  | 'duplicate';
+  /** An id, hash or creation request that is already stored. */
+  | 'duplicate'
+  /** The mission's status-list slot belongs to another: draw again. */
+  | 'slot_taken';
 
 /** Thrown by `atomically` when a write did not touch the rows it said. Nothing of the group is stored. */
 export class WriteConflict extends Error {
@@ -552,12 +568,7 @@ export interface RetentionPolicy {
 
 /* ---------------------------------------------------------------- policy in force */
 
-export interface DispatchRule {
-  readonly agent: string;
-  readonly tier?: Tier;
-  readonly purpose?: string;
-  readonly template: string;
-}
+export type { DispatchRule } from './domain/grant.ts';
 
 export interface VerifierPolicy {
   readonly id: string;
@@ -572,7 +583,29 @@ export interface Policy {
   readonly dispatch: readonly DispatchRule[];
   audience(resource: string): AudiencePolicy | null;
   readonly audiences: readonly AudiencePolicy[];
+  readonly catalogue: Catalogue;
+  readonly verifiers: readonly VerifierPolicy[];
   readonly max_token_seconds: number;
   /** Identity by whom templates of the configuration folder count as approved; null outside development. */
   readonly auto_approve: boolean;
+}
+
+/** One random free index of a token status list (Token Status List section 12.2: unlinkable by order). */
+export interface StatusSlots {
+  reserve(): { readonly list: number; readonly index: number };
+  /** Gives back a slot whose mission was not stored. */
+  release(slot: { readonly list: number; readonly index: number }): void;
+}
+
+/** Everything an operation may use. Built once, in `broker.ts`. */
+export interface Ports {
+  readonly clock: Clock;
+  readonly chance: Chance;
+  readonly store: Store;
+  readonly attestation: Attestation;
+  readonly proofs: Proofs;
+  readonly tokens: Tokens;
+  readonly slots: StatusSlots;
+  /** The configuration in force now; read once at the start of an operation. */
+  policy(): Policy;
 }

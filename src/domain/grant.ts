@@ -6,11 +6,13 @@ import {
   type AuthorityEntry,
   type AuthoritySet,
   type Catalogue,
-  type Narrowing,
   expandFamilies,
   forAudience,
   intersect,
+  isAtOrBelow,
   isResourceAccess,
+  normalResource,
+  type Narrowing,
 } from './authority/index.ts';
 import { Denied, malformed } from './denial.ts';
 import type { ParsedIntent } from './intent.ts';
@@ -156,7 +158,11 @@ function earliestEnd(
       ? Number.POSITIVE_INFINITY
       : now + declared.intent.controls.max_duration,
   );
-  const end = Math.min(asked, now + template.lifetime_seconds, request.parent?.expires_at ?? Number.POSITIVE_INFINITY);
+  const end = Math.min(
+    asked,
+    now + template.lifetime_seconds,
+    request.parent?.expires_at ?? Number.POSITIVE_INFINITY,
+  );
   const whole = Math.floor(end);
   if (whole < Math.floor(asked))
     narrowed.push({
@@ -170,10 +176,11 @@ function earliestEnd(
 
 /** An intent resource names an audience, or a place that the entry is or lies below. */
 function covers(resources: MissionIntent['resources'], entry: { readonly resource: string }): boolean {
-  return resources.some(
-    (resource) =>
-      entry.resource === resource || entry.resource.startsWith(resource.endsWith('/') ? resource : `${resource}/`),
-  );
+  const target = normalResource(entry.resource);
+  return resources.some((resource) => {
+    const named = normalResource(resource);
+    return target !== null && named !== null && isAtOrBelow(target, named);
+  });
 }
 
 function smallest(a: number | undefined, b: number | undefined): number | null {

@@ -1,0 +1,74 @@
+/** Template files: a ceiling for one kind of mission, readable and reviewed by people (wire profile 2.3). */
+import { z } from 'zod';
+import { parseAuthoritySet } from '../domain/authority/index.ts';
+import type { JsonValue } from '../domain/json.ts';
+import { TIERS } from '../domain/mission.ts';
+import type { TemplateDocument } from '../domain/policy.ts';
+import { duration } from './duration.ts';
+
+const count = () => z.number().int().min(1);
+
+export const templateSchema = z.strictObject({
+  id: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9-]{0,63}$/, 'must be lower-case letters, digits and dashes')
+    .describe('Named by the dispatch list.'),
+  version: z.string().min(1).max(32).describe('Any word; the hash is what is approved.'),
+  description: z.string().max(1024).optional().describe('What missions of this kind are for.'),
+  ceiling: z
+    .array(z.looseObject({ type: z.string() }))
+    .min(1)
+    .describe('The most that a mission may be granted: authorization_details, entry by entry.'),
+  token_ttl: duration().prefault('5m').describe('Life of one token.'),
+  lifetime: duration().describe('Longest life of a mission.'),
+  attest_every: duration().optional().describe('Longest silence before suspension; default twice token_ttl.'),
+  required_tier: z.enum(TIERS).default('reusable').describe('The weakest evidence accepted.'),
+  max_active: count().optional().describe('Live missions of this template at once.'),
+  dispatch_rate: z
+    .strictObject({
+      count: count().describe('This many new missions of one agent ...'),
+      per: duration().describe('... in this time.'),
+    })
+    .optional()
+    .describe('How often an agent may start one.'),
+  review_every: duration().optional().describe('The approval is due again after this; overdue versions stop dispatching.'),
+  limits: z
+    .strictObject({
+      max_derivations: count().optional().describe('Tokens minted under one mission.'),
+    })
+    .prefault({})
+    .describe('Limits of one mission.'),
+  bearer_audiences: z
+    .array(z.url())
+    .default([])
+    .describe('Audiences whose servers cannot check proofs: tokens of at most 60 s without one.'),
+  deliver_audiences: z.array(z.url()).default([]).describe('Reserved audiences whose token leaves the broker after all.'),
+});
+
+/**
+ * The document as stored and hashed.
+ * @throws z.ZodError for the shape, Denied for the ceiling
+ */
+export function parseTemplate(value: unknown): TemplateDocument {
+  const file = templateSchema.parse(value);
+  return {
+    id: file.id,
+    version: file.version,
+    ...(file.description !== undefined && { description: file.description }),
+    ceiling: parseAuthoritySet(file.ceiling as JsonValue, 'ceiling'),
+    token_ttl_seconds: file.token_ttl,
+    lifetime_seconds: file.lifetime,
+    attest_every_seconds: file.attest_every ?? 2 * file.token_ttl,
+    required_tier: file.required_tier,
+    max_active: file.max_active ?? null,
+    dispatch_rate: file.dispatch_rate
+      ? { count: file.dispatch_rate.count, per_seconds: file.dispatch_rate.per }
+      : null,
+    review_every_seconds: file.review_every ?? null,
+    limits: {
+      ...(file.limits.max_derivations !== undefined && { max_derivations: file.limits.max_derivations }),
+    },
+    bearer_audiences: file.bearer_audiences,
+    deliver_audiences: file.deliver_audiences,
+  };
+}

@@ -1,0 +1,243 @@
+/**
+ * Attest, derive, reserve: from validated evidence and a declared intent to a mission that is ready to be
+ * stored. Nothing is written here; the caller commits the mission together with its credentials.
+ */
+import { createHash } from 'node:crypto';
+import { authorityHash, intentHash, proposalHash } from '../domain/anchors.ts';
+import type { AuthoritySet } from '../domain/authority/index.ts';
+import { Denied, malformed } from '../domain/denial.ts';
+import { type Grant, derive, dispatch } from '../domain/grant.ts';
+import { type ParsedIntent, requireSupportedControls } from '../domain/intent.ts';
+import { type JsonObject, canonicalize } from '../domain/json.ts';
+import { type Mission, tierSatisfies } from '../domain/mission.ts';
+import type { TemplateDocument } from '../domain/policy.ts';
+import type { Ports, Selector, ValidatedEvidence, VerifiedProof, Write } from '../ports.ts';
+import { ONCE_EVIDENCE, ONCE_PROOF } from './conflicts.ts';
+
+export interface Declaration {
+  readonly evidence: ValidatedEvidence;
+  readonly proof: VerifiedProof;
+  readonly declared: ParsedIntent;
+  readonly proposal: AuthoritySet | null;
+  readonly template_id: string | null;
+  readonly creation_request_id: string | null;
+  /** Fingerprint of what was asked, kept with `creation_request_id`. */
+  readonly fingerprint: string | null;
+  readonly refuse_narrowing: boolean;
+  readonly now: number;
+}
+
+export interface PreparedMission {
+  readonly mission: Mission;
+  readonly template: TemplateDocument;
+  readonly grant: Grant;
+  /** To be committed with the credentials, in this order and in one group. */
+  readonly writes: readonly Write[];
+}
+
+/** @throws Denied */
+export async function prepareMission(ports: Ports, declaration: Declaration): Promise<PreparedMission> {
+  const { evidence, proof, declared, now } = declaration;
+  const policy = ports.policy();
+  requireSupportedControls(declared.intent.controls);
+  for (const resource of declared.intent.resources)
+    if (policy.audience(resource) === null) throw new Denied({ tag: 'invalid_target' }, `unregistered ${resource}`);
+
+  const found = dispatch(policy.dispatch, {
+    agent: evidence.agent,
+    tier: evidence.tier,
+    ...(declared.intent.purpose !== undefined && { purpose: declared.intent.purpose }),
+    ...(declaration.template_id !== null && { wanted: declaration.template_id }),
+  });
+  if (found === null)
+    throw new Denied({ tag: 'access_denied', reason: 'policy_denied' }, `no dispatch rule for ${evidence.agent}`);
+  const record = await ports.store.approvedTemplate(found.template);
+  if (record === null)
+    throw new Denied(
+      { tag: 'access_denied', reason: 'policy_denied' },
+      `template ${found.template} has no approved version`,
+    );
+  if (record.review_due_at !== null && record.review_due_at <= now)
+    throw new Denied({ tag: 'access_denied', reason: 'template_review_overdue' });
+  const template = record.document;
+  if (!tierSatisfies(evidence.tier, template.required_tier))
+    throw new Denied({
+      tag: 'access_denied',
+      reason: 'attestation_tier_too_low',
+      detail: `this kind of mission needs evidence of tier ${template.required_tier}`,
+    });
+
+  const grant = derive({ declared, proposal: declaration.proposal, template, catalogue: policy.catalogue, now });
+  if (declaration.refuse_narrowing && grant.narrowed.length > 0)
+    throw new Denied({
+      tag: 'invalid_authorization_details',
+      reason: 'out_of_template_ceiling',
+      detail: `narrowing is refused, and ${grant.narrowed.length} cut(s) would be needed; the first by ${grant.narrowed[0]?.rule}`,
+    });
+
+  const id = ports.chance.id('msn');
+  const slot = ports.slots.reserve();
+  const mission: Mission = {
+    id,
+    state: 'active',
+    version: 1,
+    created_at: now,
+    expires_at: grant.expires_at,
+    state_since: now,
+    state_reason: null,
+    sub: evidence.agent,
+    agent: evidence.agent,
+    instance: evidence.instance,
+    jkt: proof.jkt,
+    parent_id: null,
+    path: [id],
+    act: null,
+    attester: evidence.attester,
+    rule: evidence.rule,
+    tier: evidence.tier,
+    evidence_digest: evidence.digest,
+    template: { id: template.id, version: template.version, hash: record.hash },
+    policy_version: policy.version,
+    intent: declared.intent,
+    proposal: declaration.proposal,
+    authority: grant.authority,
+    containments: [],
+    intent_hash: intentHash(policy.issuer, declared.intent),
+    proposal_hash: declaration.proposal === null ? null : proposalHash(policy.issuer, declaration.proposal),
+    authority_hash: authorityHash(policy.issuer, grant.authority),
+    status_list: slot.list,
+    status_index: slot.index,
+    derivations: 1,
+    max_derivations: grant.max_derivations,
+    declared_by: 'agent',
+    tainted: false,
+    attest_every_seconds: template.attest_every_seconds,
+    last_attested_at: now,
+    token_ttl_seconds: template.token_ttl_seconds,
+    creation_request_id: declaration.creation_request_id,
+    creation_fingerprint: declaration.fingerprint,
+  };
+
+  const writes: Write[] = [
+    ...possession(evidence, proof),
+    { kind: 'require_unblocked', selectors: selectorsOf(mission), at: now },
+  ];
+  if (template.dispatch_rate !== null)
+    writes.push({
+      kind: 'take_rate',
+      key: `dispatch:${template.id}:${evidence.agent}`,
+      at: now,
+      interval_seconds: template.dispatch_rate.per_seconds / template.dispatch_rate.count,
+      burst: template.dispatch_rate.count,
+    });
+  if (template.max_active !== null)
+    writes.push({ kind: 'require_active_below', template_id: template.id, max: template.max_active, at: now });
+  writes.push({ kind: 'insert_mission', mission });
+  writes.push({
+    kind: 'append_audit',
+    record: {
+      ts: now,
+      event: 'mission.created',
+      actor: mission.agent,
+      mission_id: id,
+      details: createdDetails(mission, grant, found.rule),
+    },
+  });
+  return { mission, template, grant, writes };
+}
+
+/**
+ * The mission that an earlier attempt with this `creation_request_id` made, or null (wire profile 2, Idempotency).
+ * Scoped to agent and key, so that nobody can probe another's ids.
+ * @throws Denied `invalid_request` if the id was used for something else
+ */
+export async function findCreation(
+  ports: Ports,
+  evidence: ValidatedEvidence,
+  proof: VerifiedProof,
+  creation_request_id: string | null,
+  fingerprint: string,
+): Promise<Mission | null> {
+  if (creation_request_id === null) return null;
+  const mission = await ports.store.missionByCreation(evidence.agent, proof.jkt, creation_request_id);
+  if (mission === null) return null;
+  if (mission.creation_fingerprint !== fingerprint)
+    throw malformed('creation_request_id was used before for another mission');
+  if (mission.instance !== evidence.instance || mission.attester !== evidence.attester)
+    throw new Denied({ tag: 'unknown_mission' }, 'repeated creation by another instance');
+  return mission;
+}
+
+/** JCS digest of what was asked, without the evidence, which differs in each attempt. */
+export function fingerprintOf(
+  declared: ParsedIntent,
+  proposal: AuthoritySet | null,
+  resource: string | null,
+  template: string | null,
+): string {
+  const asked = canonicalize({ intent: declared.intent, proposal, resource, template });
+  return createHash('sha256').update(asked).digest('base64url');
+}
+
+/** The replay and pinning writes that every presentation of evidence needs (wire profile 2.1). */
+export function possession(evidence: ValidatedEvidence, proof: VerifiedProof): Write[] {
+  const writes: Write[] = [spend(proof)];
+  if (evidence.once !== null)
+    writes.push({ kind: 'use_once', space: ONCE_EVIDENCE, id: evidence.once, expires_at: evidence.expires_at });
+  // Evidence that names no key belongs to the first key seen with it: a copy from a log is worthless.
+  if (evidence.bound_jkt === null)
+    writes.push({
+      kind: 'pin_evidence',
+      digest: evidence.digest,
+      jkt: proof.jkt,
+      max_keys: evidence.max_keys,
+      expires_at: evidence.expires_at,
+    });
+  return writes;
+}
+
+/** Remembers a proof for as long as its `iat` would let it pass again. */
+export function spend(proof: VerifiedProof): Write {
+  return {
+    kind: 'use_once',
+    space: ONCE_PROOF,
+    id: `${proof.jkt}.${proof.jti}`,
+    expires_at: proof.remember_until,
+  };
+}
+
+/** Everything about a mission that a block can name. */
+export function selectorsOf(mission: Mission): Selector[] {
+  return [
+    { kind: 'agent', key: mission.agent },
+    { kind: 'instance', key: mission.instance },
+    { kind: 'attester', key: mission.attester },
+    { kind: 'rule', key: mission.rule },
+    { kind: 'template', key: mission.template.id },
+    { kind: 'template', key: `${mission.template.id}@${mission.template.version}` },
+    { kind: 'agent_key', key: mission.jkt },
+  ];
+}
+
+function createdDetails(mission: Mission, grant: Grant, dispatch_rule: number): JsonObject {
+  return {
+    instance: mission.instance,
+    jkt: mission.jkt,
+    attester: mission.attester,
+    rule: mission.rule,
+    tier: mission.tier,
+    evidence_digest: mission.evidence_digest,
+    template: { ...mission.template },
+    policy_version: mission.policy_version,
+    dispatch_rule,
+    asked: {
+      intent_hash: mission.intent_hash,
+      proposal_hash: mission.proposal_hash,
+      resources: [...mission.intent.resources],
+    },
+    granted: mission.authority as unknown as JsonObject[],
+    authority_hash: mission.authority_hash,
+    narrowed: grant.narrowed as unknown as JsonObject[],
+    expires_at: mission.expires_at,
+  };
+}

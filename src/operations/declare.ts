@@ -1,0 +1,166 @@
+/** `POST /missions`: declare once, get every credential, all or none (wire profile 2). */
+import { type AuthoritySet, effective, forAudience } from '../domain/authority/index.ts';
+import { Denied } from '../domain/denial.ts';
+import { type ReportedNarrowing, deriveToken } from '../domain/grant.ts';
+import type { ParsedIntent } from '../domain/intent.ts';
+import { type Mission, missionError, stateAt } from '../domain/mission.ts';
+import type { TemplateDocument } from '../domain/policy.ts';
+import { type Evidence, type Ports, type ValidatedEvidence, type VerifiedProof, type Write, WriteConflict } from '../ports.ts';
+import { commit } from './conflicts.ts';
+import { findCreation, fingerprintOf, possession, prepareMission, selectorsOf } from './create-mission.ts';
+import { type Manifest, manifestOf } from './manifest.ts';
+import { type PlannedToken, planToken, signToken } from './mint.ts';
+import { recordingRefusals } from './refusals.ts';
+
+export interface DeclareRequest {
+  readonly evidence: Evidence;
+  readonly declared: ParsedIntent;
+  readonly proposal: AuthoritySet | null;
+  readonly template_id: string | null;
+  readonly creation_request_id: string | null;
+}
+
+export interface DeclareAnswer {
+  readonly manifest: Manifest;
+  readonly narrowed: readonly ReportedNarrowing[];
+}
+
+/** @throws Denied */
+export async function declare(
+  ports: Ports,
+  request: DeclareRequest,
+  proof: { readonly header: string | undefined; readonly url: string },
+): Promise<DeclareAnswer> {
+  const now = ports.clock.now();
+  const verified = await ports.proofs.verify(proof.header, { method: 'POST', url: proof.url, now });
+  const evidence = await ports.attestation.appraise(request.evidence, { jkt: verified.jkt, now });
+  return recordingRefusals(ports, { evidence, now, asked: { declared: request.declared } }, () =>
+    grantAll(ports, request, evidence, verified, now),
+  );
+}
+
+async function grantAll(
+  ports: Ports,
+  request: DeclareRequest,
+  evidence: ValidatedEvidence,
+  proof: VerifiedProof,
+  now: number,
+): Promise<DeclareAnswer> {
+  const fingerprint = fingerprintOf(request.declared, request.proposal, null, request.template_id);
+  const repeated = await findCreation(ports, evidence, proof, request.creation_request_id, fingerprint);
+  if (repeated) return mintAgain(ports, repeated, evidence, proof, now);
+
+  const prepared = await prepareMission(ports, {
+    evidence,
+    proof,
+    declared: request.declared,
+    proposal: request.proposal,
+    template_id: request.template_id,
+    creation_request_id: request.creation_request_id,
+    fingerprint: request.creation_request_id === null ? null : fingerprint,
+    refuse_narrowing: false,
+    now,
+  });
+  const { mission, template } = prepared;
+  try {
+    const planned = planAll(ports, mission, template, evidence, now);
+    await commit(ports, [...prepared.writes, ...planned.map((token) => token.write), minted(mission, planned, now)]);
+    return { manifest: await deliver(ports, mission, planned, now), narrowed: prepared.grant.narrowed };
+  } catch (cause) {
+    ports.slots.release({ list: mission.status_list, index: mission.status_index });
+    if (cause instanceof WriteConflict && cause.conflict === 'duplicate') {
+      const winner = await findCreation(ports, evidence, proof, request.creation_request_id, fingerprint);
+      if (winner) return mintAgain(ports, winner, evidence, proof, now);
+    }
+    throw cause;
+  }
+}
+
+/** A repeated `POST /missions`: the same mission, every token anew. */
+async function mintAgain(
+  ports: Ports,
+  mission: Mission,
+  evidence: ValidatedEvidence,
+  proof: VerifiedProof,
+  now: number,
+): Promise<DeclareAnswer> {
+  const state = stateAt(mission, now);
+  if (state !== 'active') throw new Denied({ tag: 'dead_mission', error: missionError(state) });
+  const template = await ports.store.template(mission.template.id, mission.template.hash);
+  if (template === null) throw new Error(`template of ${mission.id} is gone`);
+  const planned = planAll(ports, mission, template.document, evidence, now);
+  await commit(ports, [
+    ...possession(evidence, proof),
+    { kind: 'require_unblocked', selectors: selectorsOf(mission), at: now },
+    { kind: 'derive', id: mission.id, at: now, version: mission.version, attested: true },
+    ...planned.map((token) => token.write),
+    minted(mission, planned, now),
+  ]);
+  return { manifest: await deliver(ports, mission, planned, now), narrowed: [] };
+}
+
+/** One token for each audience at which the mission has authority and whose tokens may leave the broker. */
+function planAll(
+  ports: Ports,
+  mission: Mission,
+  template: TemplateDocument,
+  evidence: ValidatedEvidence,
+  now: number,
+): PlannedToken[] {
+  const available = effective(mission.authority, mission.containments);
+  return ports
+    .policy()
+    .audiences.filter(
+      (audience) =>
+        (!audience.reserved || template.deliver_audiences.includes(audience.resource)) &&
+        forAudience(available, audience.resource).length > 0,
+    )
+    .map((audience) => {
+      const { authority } = deriveToken({
+        effective: available,
+        created: mission.authority,
+        resource: audience.resource,
+        wanted: null,
+      });
+      return planToken(ports, {
+        mission,
+        template,
+        audience,
+        authority,
+        cap_at: evidence.caps_token ? evidence.expires_at : null,
+        now,
+      });
+    });
+}
+
+async function deliver(
+  ports: Ports,
+  mission: Mission,
+  planned: readonly PlannedToken[],
+  now: number,
+): Promise<Manifest> {
+  const tokens = await Promise.all(planned.map((token) => signToken(ports, token)));
+  return manifestOf(
+    ports,
+    mission,
+    tokens.map((token) => token.credential),
+    new Map(tokens.map((token) => [token.claims.jti, { value: token.access_token, token_type: token.token_type }])),
+    now,
+  );
+}
+
+function minted(mission: Mission, planned: readonly PlannedToken[], now: number): Write {
+  return {
+    kind: 'append_audit',
+    record: {
+      ts: now,
+      event: 'bundle.minted',
+      actor: mission.agent,
+      mission_id: mission.id,
+      details: {
+        mission_version: mission.version,
+        credentials: planned.map((token) => ({ jti: token.claims.jti, audience: token.audience.resource })),
+      },
+    },
+  };
+}

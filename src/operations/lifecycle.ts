@@ -1,0 +1,214 @@
+/**
+ * One mission's life from the outside: suspend, resume, contain, revoke, complete. Each changes the mission,
+ * the feed and the audit in one transaction, so that an answered revocation is a durable one.
+ */
+import { type AuthoritySet, type Containment, type Removal, applyContainment, effective } from '../domain/authority/index.ts';
+import { Denied, malformed } from '../domain/denial.ts';
+import type { JsonObject } from '../domain/json.ts';
+import { type Mission, type MissionEvent, type MissionState, stateAt } from '../domain/mission.ts';
+import { rfc3339 } from '../domain/reader.ts';
+import type { FeedEffect, FeedReason } from '../domain/revocation.ts';
+import { type Committed, type Ports, type Write, WriteConflict } from '../ports.ts';
+
+/** Guards refuse tokens whose `iat` is further ahead than this; entries live that much longer. */
+export const CLOCK_SKEW_SECONDS = 60;
+
+export interface Intervention {
+  /** `admin:<name>`, an agent id, or `broker`. */
+  readonly actor: string;
+  readonly reason: string;
+  readonly expected_version?: number;
+  /** Makes a repeated request harmless. */
+  readonly event_id?: string;
+}
+
+export interface Intervened {
+  readonly mission: Mission;
+  /** Where enforcement of this can be watched: verifiers that acknowledged this `seq` enforce it. */
+  readonly seq: number | null;
+  /** Cascaded descendants. */
+  readonly cascaded: readonly string[];
+  /** `event_id` was applied before: nothing was done. */
+  readonly repeated: boolean;
+}
+
+/** After this, no token can exist that an entry written at `now` would refuse. */
+export function lastTokenEnd(ports: Ports, now: number): number {
+  return Math.ceil(now) + ports.policy().max_token_seconds + CLOCK_SKEW_SECONDS;
+}
+
+const EFFECT: Record<'suspend' | 'resume' | 'revoke' | 'complete' | 'expire', FeedEffect> = {
+  suspend: 'deny',
+  resume: 'lift',
+  revoke: 'deny',
+  complete: 'deny',
+  expire: 'deny',
+};
+
+/**
+ * @throws Denied `not_found`, or `conflict` for a wrong state or `expected_version`
+ */
+export async function intervene(
+  ports: Ports,
+  mission_id: string,
+  event: keyof typeof EFFECT,
+  by: Intervention,
+  reason_code: FeedReason,
+): Promise<Intervened> {
+  const now = ports.clock.now();
+  return changed(ports, mission_id, by, now, [
+    {
+      kind: 'transition',
+      id: mission_id,
+      event,
+      at: now,
+      reason: by.reason,
+      ...(by.expected_version !== undefined && { expected_version: by.expected_version }),
+    },
+    {
+      kind: 'append_feed',
+      entry: {
+        ts: now,
+        // Any token below this mission carries its id in `mission.path`.
+        kind: 'mission_tree',
+        key: mission_id,
+        effect: EFFECT[event],
+        not_after: lastTokenEnd(ports, now),
+        reason_code,
+      },
+      to: 'minted',
+    },
+    record(now, `mission.${PAST[event]}`, by, mission_id, {}),
+  ]);
+}
+
+const PAST = {
+  suspend: 'suspended',
+  resume: 'resumed',
+  revoke: 'revoked',
+  complete: 'completed',
+  expire: 'expired',
+} as const satisfies Partial<Record<MissionEvent, string>>;
+
+/** What to take away. All given members apply; at least one is needed. */
+export interface ContainRequest extends Intervention {
+  readonly remove?: readonly Removal[];
+  /** Seconds; a new, earlier end. */
+  readonly expires_at?: number;
+}
+
+/**
+ * A removal-only overlay on a live mission and everything below it. Guards enforce it by `min_version`: the next
+ * call needs a renewal, and the renewed token has less (wire profile 3).
+ * @throws Denied `not_found`, `conflict`, `invalid_request`
+ */
+export async function contain(ports: Ports, mission_id: string, request: ContainRequest): Promise<Intervened> {
+  const now = ports.clock.now();
+  const tree = await ports.store.missionTree(mission_id);
+  const root = tree.find((mission) => mission.id === mission_id);
+  if (!root) throw new Denied({ tag: 'not_found' });
+  if (request.expected_version !== undefined && request.expected_version !== root.version)
+    throw new Denied({ tag: 'conflict', detail: `the mission is at version ${root.version}` });
+  const live = tree.filter((mission) => isLive(stateAt(mission, now)));
+  if (!live.includes(root)) throw new Denied({ tag: 'conflict', detail: `the mission is ${stateAt(root, now)}` });
+
+  const containment: Containment = {
+    event_id: request.event_id ?? ports.chance.id('evt'),
+    at: rfc3339(now),
+    actor: request.actor,
+    reason: request.reason,
+    ...(request.remove !== undefined && { remove: request.remove }),
+    ...(request.expires_at !== undefined && { expires_at: rfc3339(request.expires_at) }),
+  };
+  const writes: Write[] = [];
+  for (const mission of live) {
+    const { overlay: containments } = applyContainment(mission.authority, mission.containments, containment);
+    const expires_at = Math.min(mission.expires_at, request.expires_at ?? mission.expires_at);
+    const unchanged = sameSet(
+      effective(mission.authority, mission.containments),
+      effective(mission.authority, containments),
+    );
+    if (unchanged && expires_at === mission.expires_at) {
+      if (mission === root) throw malformed('the containment removes nothing that the mission still has');
+      continue;
+    }
+    writes.push(
+      { kind: 'contain', id: mission.id, at: now, expected_version: mission.version, containments, expires_at },
+      {
+        kind: 'append_feed',
+        entry: {
+          ts: now,
+          kind: 'mission',
+          key: mission.id,
+          effect: 'narrow',
+          min_version: mission.version + 1,
+          not_after: lastTokenEnd(ports, now),
+          reason_code: 'admin_contained',
+        },
+        to: 'minted',
+      },
+      record(now, 'mission.contained', request, mission.id, {
+        ...(request.remove !== undefined && { remove: request.remove as unknown as JsonObject[] }),
+        ...(request.expires_at !== undefined && { expires_at: request.expires_at }),
+        version: mission.version + 1,
+      }),
+    );
+  }
+  return changed(ports, mission_id, request, now, writes);
+}
+
+async function changed(
+  ports: Ports,
+  mission_id: string,
+  by: Intervention,
+  now: number,
+  writes: readonly Write[],
+): Promise<Intervened> {
+  let committed: Committed;
+  try {
+    committed = await ports.store.atomically([
+      ...(by.event_id === undefined
+        ? []
+        : [{ kind: 'insert_event_id', event_id: `${mission_id}:${by.event_id}`, at: now } as const]),
+      ...writes,
+    ]);
+  } catch (cause) {
+    if (!(cause instanceof WriteConflict)) throw cause;
+    const mission = await ports.store.mission(mission_id);
+    if (mission === null) throw new Denied({ tag: 'not_found' });
+    if (cause.conflict === 'repeated') return { mission, seq: null, cascaded: [], repeated: true };
+    throw new Denied({
+      tag: 'conflict',
+      detail: `the mission is ${stateAt(mission, now)} at version ${mission.version}`,
+    });
+  }
+  const mission = await ports.store.mission(mission_id);
+  if (mission === null) throw new Denied({ tag: 'not_found' });
+  return {
+    mission,
+    seq: committed.feed.at(-1)?.seq ?? null,
+    cascaded: committed.changed_missions.filter((id) => id !== mission_id),
+    repeated: false,
+  };
+}
+
+function isLive(state: MissionState): boolean {
+  return state === 'active' || state === 'suspended';
+}
+
+function sameSet(a: AuthoritySet, b: AuthoritySet): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}
+
+function record(
+  now: number,
+  event: string,
+  by: Intervention,
+  mission_id: string,
+  details: JsonObject,
+): Write {
+  return {
+    kind: 'append_audit',
+    record: { ts: now, event, actor: by.actor, mission_id, details: { reason: by.reason, ...details } },
+  };
+}

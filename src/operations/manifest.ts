@@ -1,0 +1,77 @@
+/** The manifest (wire profile 2): exactly what a mission holds, with how long each part outlives a revocation. */
+import { type AuthoritySet, effective } from '../domain/authority/index.ts';
+import { type Mission, stateAt } from '../domain/mission.ts';
+import { rfc3339 } from '../domain/reader.ts';
+import type { CredentialRecord, Ports } from '../ports.ts';
+
+export interface ManifestCredential {
+  readonly id: string;
+  readonly type: string;
+  readonly audience: string;
+  readonly expires_at: string;
+  /** Seconds that it can still work at worst after it was revoked. */
+  readonly residual_after_revoke_seconds: number;
+  /** Only in the answer that created it; never stored. */
+  readonly value?: string;
+  readonly token_type?: string;
+}
+
+export interface Manifest {
+  readonly mission: {
+    readonly id: string;
+    readonly state: string;
+    readonly version: number;
+    readonly expires_at: string;
+    readonly attest_before: string;
+    readonly template: { readonly id: string; readonly version: string };
+  };
+  /** Effective: as granted minus every narrowing so far. */
+  readonly authorization_details: AuthoritySet;
+  readonly limits: { readonly derivations?: { readonly max: number; readonly left: number } };
+  readonly credentials: readonly ManifestCredential[];
+}
+
+/** @param values access tokens by credential id, where they were just minted */
+export function manifestOf(
+  ports: Ports,
+  mission: Mission,
+  credentials: readonly CredentialRecord[],
+  values: ReadonlyMap<string, { readonly value: string; readonly token_type: string }>,
+  now: number,
+): Manifest {
+  const policy = ports.policy();
+  return {
+    mission: {
+      id: mission.id,
+      state: stateAt(mission, now),
+      version: mission.version,
+      expires_at: rfc3339(mission.expires_at),
+      attest_before: rfc3339(mission.last_attested_at + mission.attest_every_seconds),
+      template: { id: mission.template.id, version: mission.template.version },
+    },
+    authorization_details: effective(mission.authority, mission.containments),
+    limits:
+      mission.max_derivations === null
+        ? {}
+        : {
+            derivations: {
+              max: mission.max_derivations,
+              left: Math.max(0, mission.max_derivations - mission.derivations),
+            },
+          },
+    credentials: credentials
+      .filter((credential) => credential.expires_at > now && credential.revoked_at === null)
+      .map((credential) => ({
+        id: credential.id,
+        type: credential.type,
+        audience: credential.target,
+        expires_at: rfc3339(credential.expires_at),
+        // A verifier that heard of the revocation denies at once; one cut off denies after its bound.
+        residual_after_revoke_seconds: Math.min(
+          policy.audience(credential.target)?.max_staleness_seconds ?? 0,
+          Math.max(0, Math.floor(credential.expires_at - now)),
+        ),
+        ...values.get(credential.id),
+      })),
+  };
+}

@@ -1,0 +1,103 @@
+/** From a live mission to one token: claims, record, signature; in that order. */
+import type { AuthoritySet } from '../domain/authority/index.ts';
+import { Denied } from '../domain/denial.ts';
+import type { Mission } from '../domain/mission.ts';
+import { tokenExpiry } from '../domain/mission.ts';
+import type { AudiencePolicy, TemplateDocument } from '../domain/policy.ts';
+import type { CredentialRecord, Ports, TokenClaims, Write } from '../ports.ts';
+
+/** RFC 9068. */
+export const TOKEN_TYP = 'at+jwt';
+/** Bearer tokens cannot be bound, so they live for a minute at most (wire profile 2). */
+const BEARER_MAX_SECONDS = 60;
+
+/** A token that is decided but not signed: it is recorded first (durable before secret). */
+export interface PlannedToken {
+  readonly claims: TokenClaims;
+  readonly audience: AudiencePolicy;
+  readonly token_type: 'DPoP' | 'Bearer';
+  readonly credential: CredentialRecord;
+  readonly write: Write;
+}
+
+export interface MintedToken extends PlannedToken {
+  readonly access_token: string;
+}
+
+/**
+ * @param cap_at the end of the evidence or of the exchanged token, where it limits this one; else null
+ * @throws Denied `invalid_target` for a reserved audience
+ */
+export function planToken(
+  ports: Ports,
+  request: {
+    readonly mission: Mission;
+    readonly template: TemplateDocument;
+    readonly audience: AudiencePolicy;
+    readonly authority: AuthoritySet;
+    readonly cap_at: number | null;
+    readonly now: number;
+  },
+): PlannedToken {
+  const { mission, audience, now } = request;
+  // A provider logs in with it: whoever holds it can be the broker there (wire profile 2, Audiences).
+  if (audience.reserved && !request.template.deliver_audiences.includes(audience.resource))
+    throw new Denied({ tag: 'invalid_target' }, `${audience.resource} is reserved`);
+  const issuer = ports.policy().issuer;
+  const bearer = request.template.bearer_audiences.includes(audience.resource);
+  const ttl = Math.min(
+    mission.token_ttl_seconds,
+    ports.policy().max_token_seconds,
+    bearer ? BEARER_MAX_SECONDS : Number.POSITIVE_INFINITY,
+  );
+  const iat = Math.floor(now);
+  const claims: TokenClaims = {
+    iss: issuer,
+    sub: mission.sub,
+    client_id: mission.agent,
+    ...(mission.act && { act: mission.act }),
+    aud: audience.resource,
+    iat,
+    exp: Math.floor(tokenExpiry(iat, ttl, mission.expires_at, request.cap_at)),
+    jti: ports.chance.id('cred'),
+    ...(!bearer && { cnf: { jkt: mission.jkt } }),
+    authorization_details: request.authority,
+    mission: {
+      id: mission.id,
+      version: mission.version,
+      path: mission.path,
+      issuer,
+      authority_hash: mission.authority_hash,
+      expires_at: mission.expires_at,
+      template: { id: mission.template.id, version: mission.template.version },
+      attester: mission.attester,
+      rule: mission.rule,
+    },
+    status: {
+      status_list: { idx: mission.status_index, uri: `${issuer}/status-lists/${mission.status_list}` },
+    },
+  };
+  const credential: CredentialRecord = {
+    id: claims.jti,
+    mission_id: mission.id,
+    type: 'jwt',
+    target: audience.resource,
+    jkt: mission.jkt,
+    issued_at: iat,
+    expires_at: claims.exp,
+    revoked_at: null,
+  };
+  return {
+    claims,
+    audience,
+    token_type: bearer ? 'Bearer' : 'DPoP',
+    credential,
+    write: { kind: 'insert_credential', credential },
+  };
+}
+
+/** Signs what has been recorded. */
+export async function signToken(ports: Ports, planned: PlannedToken): Promise<MintedToken> {
+  const access_token = await ports.tokens.sign(TOKEN_TYP, planned.audience.token_alg, planned.claims);
+  return { ...planned, access_token };
+}
