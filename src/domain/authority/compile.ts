@@ -14,6 +14,8 @@ interface CompiledEntry {
   readonly entry: number;
   /** Normal. */
   readonly resource: string;
+  /** As granted. */
+  readonly given: string;
   readonly prefix: boolean;
   readonly constraints: readonly CompiledConstraint[];
 }
@@ -43,7 +45,13 @@ export function compile(set: AuthoritySet): CompiledAuthority {
     if (!isResourceAccess(entry)) continue;
     const { resource, match } = scopeOf(entry);
     const constraints = compileConstraints(constraintsOf(entry));
-    const compiled = { entry: index, resource, prefix: match === 'prefix', constraints };
+    const compiled = {
+      entry: index,
+      resource,
+      given: entry.resource,
+      prefix: match === 'prefix',
+      constraints,
+    };
     entries.push(compiled);
     for (const action of entry.actions) {
       if (isFamily(action)) families.push({ stem: action.slice(0, -1), entry: compiled });
@@ -59,22 +67,37 @@ export function compile(set: AuthoritySet): CompiledAuthority {
  */
 export function permits(authority: CompiledAuthority, call: Call, now_seconds: number): Refusal | null {
   const { action, resource } = call;
-  if (typeof action !== 'string' || typeof resource !== 'string')
-    return explain(authority, call, now_seconds);
-  const literal = authority.by_action.get(action);
+  if (typeof action === 'string' && typeof resource === 'string') {
+    if (somePermits(authority, call, resource, false, now_seconds)) return null;
+    // Looked at again only when a text was not seen to be normal, and only then is anything allocated.
+    const normal = normalResource(resource);
+    if (normal !== null && somePermits(authority, call, normal, true, now_seconds)) return null;
+  }
+  return explain(authority, call, now_seconds);
+}
+
+function somePermits(
+  authority: CompiledAuthority,
+  call: Call,
+  resource: string,
+  normal: boolean,
+  now_seconds: number,
+): boolean {
+  const literal = authority.by_action.get(call.action);
   if (literal !== undefined) {
     for (let at = 0; at < literal.length; at++) {
       const entry = literal[at];
-      if (entry !== undefined && covers(entry, resource) && meets(entry, call, now_seconds)) return null;
+      if (entry !== undefined && covers(entry, resource, normal) && meets(entry, call, now_seconds))
+        return true;
     }
   }
   const { families } = authority;
   for (let at = 0; at < families.length; at++) {
     const family = families[at];
-    if (family === undefined || !isBelow(action, family.stem)) continue;
-    if (covers(family.entry, resource) && meets(family.entry, call, now_seconds)) return null;
+    if (family === undefined || !isBelow(call.action, family.stem)) continue;
+    if (covers(family.entry, resource, normal) && meets(family.entry, call, now_seconds)) return true;
   }
-  return explain(authority, call, now_seconds);
+  return false;
 }
 
 /** True only for one literal action under the stem: a call names no family. */
@@ -82,44 +105,15 @@ function isBelow(action: string, stem: string): boolean {
   return action.length > stem.length && action.startsWith(stem) && isLiteralAction(action);
 }
 
-function covers(entry: CompiledEntry, resource: string): boolean {
-  // A text that equals a normal form is normal.
-  if (resource === entry.resource) return true;
-  if (
+/** Certain, or false. A text that is not known to be normal never counts as below a prefix. */
+function covers(entry: CompiledEntry, resource: string, normal: boolean): boolean {
+  // Equal to a normal form, or to what was normalized into it.
+  if (resource === entry.resource || resource === entry.given) return true;
+  return (
     entry.prefix &&
     isAtOrBelow(resource, entry.resource) &&
-    isCertainlyNormal(resource, entry.resource.length)
-  ) {
-    return true;
-  }
-  if (isCertainlyForeign(entry.resource, resource)) return false;
-  const normal = normalResource(resource);
-  if (normal === null) return false;
-  return normal === entry.resource || (entry.prefix && isAtOrBelow(normal, entry.resource));
-}
-
-/** Cheap and certain: no normalization can make a text this unlike equal to, or lie below, the entry's. */
-function isCertainlyForeign(base: string, resource: string): boolean {
-  const shared = Math.min(base.length, resource.length);
-  for (let at = 0; at < shared; at++) {
-    const ours = base.charCodeAt(at);
-    const theirs = resource.charCodeAt(at);
-    if (ours === theirs) continue;
-    // A small letter or a digit on both sides, before anything that normalization could move.
-    return isStable(ours) && isStable(theirs) && isCertainlyNormal(resource, authorityEnd(resource));
-  }
-  return false;
-}
-
-function isStable(unit: number): boolean {
-  return (unit >= 0x61 && unit <= 0x7a) || (unit >= 0x30 && unit <= 0x39);
-}
-
-/** Where the path begins, or the start of the text when it has no authority. */
-function authorityEnd(resource: string): number {
-  const slashes = resource.indexOf('://');
-  const path = slashes === -1 ? -1 : resource.indexOf('/', slashes + 3);
-  return path === -1 ? 0 : path;
+    (normal || isCertainlyNormal(resource, entry.resource.length))
+  );
 }
 
 function meets(entry: CompiledEntry, call: Call, now_seconds: number): boolean {
@@ -138,7 +132,9 @@ function explain(authority: CompiledAuthority, call: Call, now_seconds: number):
   const normal = typeof resource === 'string' ? normalResource(resource) : null;
   if (normal === null) return { code: 'resource_refused', key: 'resource' };
   if (authority.entries.length === 0) return { code: 'nothing_granted' };
-  const here = authority.entries.filter((entry) => covers(entry, resource));
+  const here = authority.entries.filter(
+    (entry) => entry.resource === normal || (entry.prefix && isAtOrBelow(normal, entry.resource)),
+  );
   const [first] = here;
   if (first === undefined) return { code: 'resource_not_covered', key: 'resource', value: resource };
   const named = new Set([

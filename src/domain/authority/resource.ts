@@ -189,6 +189,7 @@ export function scopesOverlap(a: Scope, b: Scope): boolean {
  * the caller to {@link normalResource}, never to a permit.
  */
 export function isCertainlyNormal(text: string, start: number): boolean {
+  if (text.length > MAX_LENGTH) return false;
   let previous = start > 0 ? text.charCodeAt(start - 1) : 0;
   for (let at = start; at < text.length; at++) {
     const unit = text.charCodeAt(at);

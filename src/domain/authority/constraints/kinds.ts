@@ -162,8 +162,14 @@ export function compileConstraints(constraints: Constraints): readonly CompiledC
     .map(({ kind, value, given }) => ({
       key: kind.key,
       given,
-      check: (call, now_seconds) => kind.evaluate(value, call, now_seconds),
+      check: (call, now_seconds) =>
+        isObject(call.context) ? kind.evaluate(value, call, now_seconds) : 'unevaluable',
     }));
+}
+
+/** A call comes from somebody else's code: its types are a wish. */
+function isObject(context: unknown): boolean {
+  return typeof context === 'object' && context !== null;
 }
 
 export function codeOf(verdict: Exclude<Verdict, 'met'>): RefusalCode {
