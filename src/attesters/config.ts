@@ -1,0 +1,208 @@
+/**
+ * Configuration of attesters, as the broker's strict file includes it. Every key is described: the JSON Schema and
+ * the commented example are made from these texts. Unknown keys are refused.
+ */
+import { z } from 'zod';
+import { TIERS } from '../domain/mission.ts';
+import { parsePattern, parseTemplate } from '../domain/trust.ts';
+import { ALGORITHMS } from './jws.ts';
+
+/** Turns the domain's teaching errors into zod issues at the right place. */
+function checkedBy(parse: (text: string) => unknown) {
+  return (text: string, context: z.RefinementCtx) => {
+    try {
+      parse(text);
+    } catch (error) {
+      context.addIssue({ code: 'custom', message: error instanceof Error ? error.message : 'not accepted' });
+    }
+  };
+}
+
+const pattern = z
+  .string()
+  .superRefine(checkedBy(parsePattern))
+  .describe('Exact text, or "*" in place of a whole segment between "/" or ":". Never a regular expression.');
+const identityTemplate = z.string().superRefine(checkedBy(parseTemplate));
+const address = z.url({ protocol: /^https?$/ });
+const name = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9-]{0,62}$/)
+  .describe('Name of the attester in missions, decisions and revocations; lower case, digits and "-".');
+
+/** A trust rule: which claims make which agent. */
+export const trustRuleSchema = z
+  .strictObject({
+    name: z
+      .string()
+      .min(1)
+      .max(128)
+      .describe('Name of the rule; it is recorded in every mission that it admits.'),
+    match: z
+      .record(z.string().min(1), pattern)
+      .describe(
+        'Claim to pattern; all must match. A claim is a top-level name, or a JSON pointer such as "/google/compute_engine/project_id". Lists match if one element does.',
+      ),
+    agent: identityTemplate.describe(
+      'Agent id, with claims in braces: "k8s/{/kubernetes.io/namespace}". Values are escaped.',
+    ),
+    instance: identityTemplate.describe(
+      'Id of the running copy: pod uid, run id, machine id. Missions are bound to it.',
+    ),
+    tier: z
+      .enum(TIERS)
+      .optional()
+      .describe(
+        'Weakest evidence that this rule accepts. The mission records the tier that the evidence really had; "dev" marks it as development.',
+      ),
+    max_keys: z
+      .int()
+      .min(1)
+      .max(1000)
+      .optional()
+      .describe('Distinct keys that may present the same reusable evidence. Default 1.'),
+    caps_token: z.boolean().optional().describe('Tokens end with the evidence. Default false.'),
+  })
+  .describe('Which claims make which agent; the first rule that matches wins.');
+
+const rules = z
+  .array(trustRuleSchema)
+  .min(1)
+  .describe('Trust rules, in order; the first that matches wins, none refuses.');
+
+/** Keys shared by everything that fetches. */
+const egress = {
+  allow_private_addresses: z
+    .boolean()
+    .default(false)
+    .describe(
+      "Permit loopback and private addresses, and plain http, for this attester's endpoints. Link-local and metadata addresses stay refused. Default false.",
+    ),
+  timeout_ms: z
+    .int()
+    .min(100)
+    .max(30_000)
+    .default(3_000)
+    .describe('Longest time for one request, look-up and body included. Milliseconds, default 3000.'),
+  max_stale_seconds: z
+    .int()
+    .min(0)
+    .max(86_400)
+    .default(3_600)
+    .describe('While the endpoint fails, keys fetched earlier are used up to this age. Default 3600.'),
+  max_key_age_seconds: z
+    .int()
+    .min(10)
+    .max(86_400)
+    .default(600)
+    .describe('Keys are refreshed at this age, in the background from half of it. Default 600.'),
+  cooldown_seconds: z
+    .int()
+    .min(1)
+    .max(300)
+    .default(5)
+    .describe('Least time between fetches that unknown keys or failures cause. Default 5.'),
+};
+
+/** Keys shared by attesters of signed JWTs. */
+const jwt = {
+  name,
+  audience: z
+    .string()
+    .min(1)
+    .max(512)
+    .optional()
+    .describe(
+      "The audience that evidence must name. Default: the broker's issuer. Set it only where the platform does not let the workload choose.",
+    ),
+  leeway_seconds: z
+    .int()
+    .min(0)
+    .max(60)
+    .default(10)
+    .describe('Clock difference that is forgiven. Default 10.'),
+  max_age_seconds: z
+    .int()
+    .min(1)
+    .max(604_800)
+    .default(3_660)
+    .describe('Longest time since the evidence was issued. Default 3660.'),
+};
+
+const keySource = {
+  jwks_uri: address
+    .optional()
+    .describe(
+      "Address of the issuer's keys. Without it, jwks or jwks_file, OpenID Connect discovery is used.",
+    ),
+  jwks: z
+    .strictObject({ keys: z.array(z.record(z.string(), z.json())).min(1) })
+    .optional()
+    .describe("The issuer's public keys, inline."),
+  jwks_file: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("File with the issuer's public keys; read again when they age."),
+  ca_file: z
+    .string()
+    .min(1)
+    .optional()
+    .describe(
+      "PEM certificates that the endpoint's certificate must chain to, instead of the built-in ones.",
+    ),
+  bearer_token_file: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('File with a bearer token for the endpoint, such as a Kubernetes service account token.'),
+};
+
+const algorithms = z
+  .array(z.enum(ALGORITHMS))
+  .min(1)
+  .default(['RS256', 'ES256'])
+  .describe('Signature algorithms that are accepted. Default RS256 and ES256.');
+
+export const oidcAttesterSchema = z
+  .strictObject({
+    kind: z.literal('oidc'),
+    ...jwt,
+    issuer: z.string().min(1).max(512).describe('The exact "iss" of the evidence. It chooses this attester.'),
+    algorithms,
+    typ: z
+      .array(z.string().min(1))
+      .default([])
+      .describe(
+        'Header "typ" values accepted beside "JWT" and none. Default none: access tokens and proofs are not evidence.',
+      ),
+    ...keySource,
+    ...egress,
+    rules,
+  })
+  .describe('Any OpenID Connect issuer that signs JWTs.');
+
+export const enrolledAttesterSchema = z
+  .strictObject({
+    kind: z.literal('enrolled'),
+    name,
+    leeway_seconds: jwt.leeway_seconds,
+    agents: z
+      .array(pattern)
+      .min(1)
+      .optional()
+      .describe('Agent ids that enrolled keys may stand for. Keep platforms\' own ids out: "laptop/*".'),
+  })
+  .describe('Keys enrolled with a one-time code, for laptops and machines without a platform identity.');
+
+export const attesterConfigSchema = z.discriminatedUnion('kind', [
+  oidcAttesterSchema,
+  enrolledAttesterSchema,
+]);
+
+export type OidcAttesterConfig = z.infer<typeof oidcAttesterSchema>;
+export type EnrolledAttesterConfig = z.infer<typeof enrolledAttesterSchema>;
+export type TrustRuleConfig = z.infer<typeof trustRuleSchema>;
+/** After parsing: defaults filled in. */
+export type AttesterConfig = z.infer<typeof attesterConfigSchema>;
+/** As written in the file. */
+export type AttesterConfigInput = z.input<typeof attesterConfigSchema>;
