@@ -1,0 +1,256 @@
+import type { JsonValue } from '../domain/json.ts';
+import { SINK_KINDS, type SinkKind } from './values.ts';
+
+/**
+ * What a resource server's actions mean for provenance: which read and which act, which parameters name a
+ * destination, and how far each returned field can be believed. Written as YAML, reviewed by a person, delivered
+ * in the verifier bundle. Parsing is strict: an unknown member is refused, so that a misspelt `sinks` never
+ * silently means "no sinks".
+ */
+
+/**
+ * - `read`, `effect`: what the call does. Exactly one of them.
+ * - `consequential`: hard to undo or outside the agent's own work (delete, pay, publish, change access).
+ * - `external`: reaches or tells someone beyond the audience (sends, shares, fetches an address).
+ * - `sensitive`: hands out or changes secrets and personal records.
+ * - `local`: an effect confined to the agent's own working copy; permitted as a detour when nothing else is set.
+ */
+export type Label = 'read' | 'effect' | 'consequential' | 'external' | 'sensitive' | 'local';
+
+/**
+ * - `system`: the service vouches for the value and strangers do not choose it (an owner, a contact, my payee).
+ * - `counterparty`: the service vouches for it, but a stranger can put himself there (the sender of a mail).
+ * - `third_party`: text that strangers wrote.
+ * - `unknown`: nobody said; treated as third-party text.
+ */
+export type FieldTrust = 'system' | 'counterparty' | 'third_party' | 'unknown';
+
+export interface Sink {
+  readonly parameter: string;
+  readonly kind: SinkKind;
+}
+
+export interface ReturnedField {
+  /** Dotted member names, array positions left out; matches at the end of a path. `*` is any one member. */
+  readonly field: string;
+  readonly trust: FieldTrust;
+  readonly kind?: SinkKind;
+  /** The object's member *names* are the values (a map from address to permission). */
+  readonly keys?: boolean;
+}
+
+export interface CataloguedAction {
+  readonly action: string;
+  readonly labels: readonly Label[];
+  readonly sinks: readonly Sink[];
+  readonly fields: readonly ReturnedField[];
+  /** Trust of everything that no field entry names. */
+  readonly default_trust: FieldTrust;
+  /** The call points at one object by name (a file, a page), so that its text is what the caller asked for. */
+  readonly names_one_object: boolean;
+  /** Completes an effect that was already permitted (a one-time code); has no destination of its own. */
+  readonly confirms: boolean;
+}
+
+export interface Catalogue {
+  readonly audience: string;
+  readonly version: string;
+  readonly actions: ReadonlyMap<string, CataloguedAction>;
+}
+
+export class CatalogueError extends Error {
+  override readonly name = 'CatalogueError';
+}
+
+const LABELS: readonly Label[] = ['read', 'effect', 'consequential', 'external', 'sensitive', 'local'];
+const TRUST: readonly FieldTrust[] = ['system', 'counterparty', 'third_party', 'unknown'];
+
+function fail(at: string, why: string): never {
+  throw new CatalogueError(`catalogue: ${at}: ${why}`);
+}
+
+function asObject(value: unknown, at: string, members: readonly string[]): Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) fail(at, 'expected an object');
+  const record = value as Record<string, unknown>;
+  for (const member of Object.keys(record)) {
+    if (!members.includes(member)) fail(`${at}.${member}`, `unknown member; known are ${members.join(', ')}`);
+  }
+  return record;
+}
+
+function asText(value: unknown, at: string): string {
+  if (typeof value !== 'string' || value === '' || value.length > 256) fail(at, 'expected a short text');
+  return value;
+}
+
+function asList(value: unknown, at: string): readonly unknown[] {
+  if (value === undefined) return [];
+  if (!Array.isArray(value)) fail(at, 'expected a list');
+  return value;
+}
+
+function asFlag(value: unknown, at: string): boolean {
+  if (value === undefined) return false;
+  if (typeof value !== 'boolean') fail(at, 'expected true or false');
+  return value;
+}
+
+function oneOf<T extends string>(value: unknown, known: readonly T[], at: string): T {
+  const found = known.find((item) => item === value);
+  if (found === undefined) fail(at, `expected one of ${known.join(', ')}`);
+  return found;
+}
+
+function parseSink(value: unknown, at: string): Sink {
+  const record = asObject(value, at, ['parameter', 'kind']);
+  return {
+    parameter: asText(record['parameter'], `${at}.parameter`),
+    kind: oneOf(record['kind'], SINK_KINDS, `${at}.kind`),
+  };
+}
+
+function parseField(value: unknown, at: string): ReturnedField {
+  const record = asObject(value, at, ['field', 'trust', 'kind', 'keys']);
+  const kind = record['kind'];
+  return {
+    field: asText(record['field'], `${at}.field`),
+    trust: oneOf(record['trust'], TRUST, `${at}.trust`),
+    ...(kind === undefined ? {} : { kind: oneOf(kind, SINK_KINDS, `${at}.kind`) }),
+    ...(record['keys'] === undefined ? {} : { keys: asFlag(record['keys'], `${at}.keys`) }),
+  };
+}
+
+function parseAction(action: string, value: unknown): CataloguedAction {
+  const at = `actions.${action}`;
+  const record = asObject(value, at, ['labels', 'sinks', 'returns', 'names_one_object', 'confirms']);
+  const labels = asList(record['labels'], `${at}.labels`).map((label) =>
+    oneOf(label, LABELS, `${at}.labels`),
+  );
+  if (labels.includes('read') === labels.includes('effect'))
+    fail(`${at}.labels`, 'exactly one of read, effect');
+  if (
+    labels.includes('local') &&
+    (labels.includes('external') || labels.includes('consequential') || labels.includes('read'))
+  ) {
+    fail(`${at}.labels`, 'a local effect is neither read, external nor consequential');
+  }
+  const returns = asObject(record['returns'] ?? {}, `${at}.returns`, ['default', 'fields']);
+  return {
+    action,
+    labels,
+    sinks: asList(record['sinks'], `${at}.sinks`).map((sink, i) => parseSink(sink, `${at}.sinks[${i}]`)),
+    fields: asList(returns['fields'], `${at}.returns.fields`).map((field, i) =>
+      parseField(field, `${at}.returns.fields[${i}]`),
+    ),
+    default_trust:
+      returns['default'] === undefined
+        ? 'unknown'
+        : oneOf(returns['default'], TRUST, `${at}.returns.default`),
+    names_one_object: asFlag(record['names_one_object'], `${at}.names_one_object`),
+    confirms: asFlag(record['confirms'], `${at}.confirms`),
+  };
+}
+
+/** Reads a catalogue from already parsed YAML or JSON. Throws `CatalogueError` naming the member at fault. */
+export function parseCatalogue(value: unknown): Catalogue {
+  const record = asObject(value, 'catalogue', ['audience', 'version', 'actions', 'about']);
+  const entries = record['actions'];
+  if (typeof entries !== 'object' || entries === null || Array.isArray(entries))
+    fail('actions', 'expected an object');
+  const actions = new Map<string, CataloguedAction>();
+  for (const [action, entry] of Object.entries(entries)) actions.set(action, parseAction(action, entry));
+  return {
+    audience: asText(record['audience'], 'audience'),
+    version: asText(String(record['version']), 'version'),
+    actions,
+  };
+}
+
+/** The object form that `parseCatalogue` reads back to the same catalogue; what `suggest` prints for review. */
+export function catalogueDocument(catalogue: Catalogue): JsonValue {
+  const actions: Record<string, JsonValue> = {};
+  for (const [name, entry] of catalogue.actions) {
+    actions[name] = {
+      labels: [...entry.labels],
+      ...(entry.sinks.length === 0
+        ? {}
+        : { sinks: entry.sinks.map((sink) => ({ parameter: sink.parameter, kind: sink.kind })) }),
+      returns: {
+        default: entry.default_trust,
+        ...(entry.fields.length === 0 ? {} : { fields: entry.fields.map((field) => ({ ...field })) }),
+      },
+      ...(entry.names_one_object ? { names_one_object: true } : {}),
+      ...(entry.confirms ? { confirms: true } : {}),
+    };
+  }
+  return { audience: catalogue.audience, version: catalogue.version, actions };
+}
+
+/** What the engine assumes of an action that no catalogue names: an effect of every kind, whose every answer is text. */
+export function uncatalogued(action: string): CataloguedAction {
+  return {
+    action,
+    labels: ['effect', 'consequential', 'external'],
+    sinks: [],
+    fields: [],
+    default_trust: 'unknown',
+    names_one_object: false,
+    confirms: false,
+  };
+}
+
+export function hasLabel(action: CataloguedAction, label: Label): boolean {
+  return action.labels.includes(label);
+}
+
+function matchesEnd(path: readonly string[], field: string): number {
+  const wanted = field.split('.');
+  if (wanted.length > path.length) return -1;
+  let exact = 0;
+  for (let i = 0; i < wanted.length; i++) {
+    const want = wanted[wanted.length - 1 - i];
+    if (want === '*') continue;
+    if (want !== path[path.length - 1 - i]) return -1;
+    exact++;
+  }
+  return exact * 2 + wanted.length;
+}
+
+/** The most specific field entry for a path of member names; `keys` entries are asked for apart. */
+export function fieldFor(
+  action: CataloguedAction,
+  path: readonly string[],
+  keys: boolean,
+): ReturnedField | null {
+  let best: ReturnedField | null = null;
+  let rank = -1;
+  for (const field of action.fields) {
+    if ((field.keys === true) !== keys) continue;
+    const score = matchesEnd(path, field.field);
+    if (score > rank) {
+      best = field;
+      rank = score;
+    }
+  }
+  return best;
+}
+
+const PERSON_KINDS: readonly SinkKind[] = ['mail', 'handle', 'name'];
+
+/** Whether a returned field of one kind can stand for a destination of another. */
+export function kindsAgree(wanted: SinkKind, offered: SinkKind | undefined): boolean {
+  if (offered === undefined || wanted === 'any' || offered === 'any') return true;
+  if (wanted === offered) return true;
+  if (wanted === 'path' || wanted === 'file') return offered === 'path' || offered === 'file';
+  return wanted === 'handle' && PERSON_KINDS.includes(offered) && offered !== 'name';
+}
+
+/** Whether the action returns a vouched-for field that can hold destinations of this kind. */
+export function vouchesFor(action: CataloguedAction, kind: SinkKind): boolean {
+  return action.fields.some(
+    (field) =>
+      (field.trust === 'system' || field.trust === 'counterparty') &&
+      field.kind !== undefined &&
+      kindsAgree(kind, field.kind),
+  );
+}

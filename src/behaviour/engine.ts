@@ -1,0 +1,98 @@
+import type { JsonValue } from '../domain/json.ts';
+import { hasLabel, uncatalogued } from './catalogue.ts';
+import { type IngestLimits, ingestAnswer } from './ingest.ts';
+import { type Call, type Context, findingsFor, rememberEcho } from './judge.ts';
+import { keyedDigest, ORIGIN, recall } from './memory.ts';
+import { declaredAction, type MissionState } from './mission.ts';
+import { destinationsOf } from './values.ts';
+import { settleVerdict, type Verdict } from './verdict.ts';
+
+/**
+ * The behaviour engine: event in, state and verdict out. Pure and synchronous, so that a guard in a resource
+ * server's process, the broker's synchronous check and an offline replay are the same function.
+ *
+ * A `call` is judged before it runs. Its `answer` is taken in afterwards, and only if it ran.
+ */
+export type BehaviourEvent =
+  | { readonly type: 'call'; readonly call: Call }
+  | { readonly type: 'answer'; readonly call: Call; readonly body: JsonValue; readonly limits?: IngestLimits }
+  /** Another audience marked the mission as tainted (observations, mark then release). */
+  | { readonly type: 'taint' };
+
+export interface Step {
+  readonly state: MissionState;
+  readonly verdict: Verdict | null;
+}
+
+export function judge(state: MissionState, event: BehaviourEvent, context: Context): Step {
+  switch (event.type) {
+    case 'taint':
+      return { state: { ...state, tainted: true }, verdict: null };
+    case 'answer':
+      return { state: takeIn(state, event.call, event.body, context, event.limits), verdict: null };
+    case 'call':
+      return check(state, event.call, context);
+  }
+}
+
+function check(state: MissionState, call: Call, context: Context): Step {
+  const { findings, detour } = findingsFor(state, context, call);
+  const verdict = settleVerdict(findings, context.rules, {
+    mission_id: state.mission_id,
+    seq: state.seq,
+    action: call.action,
+    tainted: state.tainted,
+    detour,
+    memory: { values: state.memory.count, overflow: state.memory.overflow },
+    catalogue_version: context.catalogue.version,
+  });
+  const stray = findings.some((finding) => finding.rule === 'stray_effect' || finding.rule === 'stray_read');
+  const denied = verdict.decision === 'deny';
+  let next: MissionState = {
+    ...state,
+    seq: state.seq + 1,
+    detours: state.detours + (detour && !denied ? 1 : 0),
+    strays: state.strays + (stray ? 1 : 0),
+    refusals: state.refusals + (denied ? 1 : 0),
+  };
+  const entry = context.catalogue.actions.get(call.action) ?? uncatalogued(call.action);
+  if (!denied && hasLabel(entry, 'effect')) {
+    if (!hasLabel(entry, 'local') && !entry.confirms) next = { ...next, pending: next.pending + 1 };
+    if (state.tainted) next = rememberEcho(next, context, call);
+  }
+  return { state: next, verdict };
+}
+
+/**
+ * Whether a read pointed at something that only untrusted text names, without a declaration: then its text is not
+ * the declared source's, whatever step it is called by.
+ */
+function pointedAt(state: MissionState, call: Call, context: Context): boolean {
+  const entry = context.catalogue.actions.get(call.action);
+  if (entry === undefined || !hasLabel(entry, 'read') || declaredAction(state, call.action) === null)
+    return false;
+  if (!entry.names_one_object) return true;
+  const trusted = ORIGIN.template | ORIGIN.mission | ORIGIN.system | ORIGIN.linked | ORIGIN.counterparty;
+  for (const value of Object.values(call.parameters)) {
+    for (const destination of destinationsOf('any', value) ?? []) {
+      const candidate = destination.candidates[0];
+      if (candidate === undefined) continue;
+      const record = recall(state.memory, keyedDigest(context.key, candidate));
+      if ((record.origins & ORIGIN.text) !== 0 && (record.origins & trusted) === 0 && record.text === 0)
+        return false;
+    }
+  }
+  return true;
+}
+
+function takeIn(
+  state: MissionState,
+  call: Call,
+  body: JsonValue,
+  context: Context,
+  limits?: IngestLimits,
+): MissionState {
+  const action = context.catalogue.actions.get(call.action) ?? uncatalogued(call.action);
+  const answer = { action, body, pointed_at: pointedAt(state, call, context) };
+  return ingestAnswer(state, answer, context.key, context.rules, limits);
+}

@@ -1,0 +1,292 @@
+import type { JsonValue } from '../domain/json.ts';
+import { type Catalogue, type CataloguedAction, hasLabel, uncatalogued, vouchesFor } from './catalogue.ts';
+import { skeleton } from './forms.ts';
+import {
+  type DigestKey,
+  keyedDigest,
+  MemoryWriter,
+  ORIGIN,
+  originNames,
+  recall,
+  type ValueRecord,
+} from './memory.ts';
+import {
+  type DeclaredAction,
+  type DeclaredSource,
+  declaredAction,
+  type MissionState,
+  sourceSlot,
+} from './mission.ts';
+import type { BehaviourRules, RuleName } from './rules.ts';
+import { scanText } from './scan.ts';
+import { type Destination, destinationsOf, type SinkKind, scannedKey } from './values.ts';
+import type { Finding } from './verdict.ts';
+
+/** What one call looks like to the rules. */
+export interface Call {
+  readonly action: string;
+  readonly parameters: Readonly<Record<string, JsonValue>>;
+}
+
+export interface Context {
+  readonly catalogue: Catalogue;
+  readonly rules: BehaviourRules;
+  readonly key: DigestKey;
+  /** Whether clean missions of the same template and agent used this destination before (history.ts). */
+  readonly vouchedByHistory?: (valueKey: string) => boolean;
+}
+
+interface Proof {
+  readonly proven: boolean;
+  /** Known from the mission or template themselves. */
+  readonly declared: boolean;
+  readonly record: ValueRecord;
+  readonly digest: string;
+}
+
+const NOTHING: ValueRecord = { origins: 0, vouched: 0, text: 0 };
+
+/** Whether a declared source vouches for a value of this kind, by the fields that it can vouch with. */
+function sourceVouches(
+  state: MissionState,
+  context: Context,
+  source: DeclaredSource,
+  kind: SinkKind,
+  record: ValueRecord,
+): boolean {
+  const slot = sourceSlot(state, source);
+  if (slot < 0) return false;
+  const bit = 1 << slot;
+  const entry = context.catalogue.actions.get(source.action);
+  if (source.field !== undefined) return ((record.vouched | record.text) & bit) !== 0;
+  if ((record.vouched & bit) !== 0) {
+    const stranger = (record.origins & (ORIGIN.system | ORIGIN.linked)) === 0;
+    return !stranger || (state.linked_sources & bit) === 0;
+  }
+  // A listing that vouches for destinations of this kind is believed only where it does; of one named document,
+  // or of a step with no such field, the declaration can only have meant the text.
+  if (entry !== undefined && !entry.names_one_object && vouchesFor(entry, kind)) return false;
+  return (record.text & bit) !== 0;
+}
+
+function proveDestination(
+  state: MissionState,
+  context: Context,
+  entry: CataloguedAction,
+  sources: readonly DeclaredSource[],
+  destination: Destination,
+): Proof {
+  let last: Proof = { proven: false, declared: false, record: NOTHING, digest: '' };
+  for (const candidate of destination.candidates) {
+    const digest = keyedDigest(context.key, candidate);
+    const record = recall(state.memory, digest);
+    const { origins } = record;
+    if ((origins & ORIGIN.template) !== 0) return { proven: true, declared: true, record, digest };
+    if (last.digest === '' || (last.record.origins === 0 && origins !== 0))
+      last = { proven: false, declared: false, record, digest };
+    if (state.born_tainted) continue;
+    if ((origins & ORIGIN.mission) !== 0) return { proven: true, declared: true, record, digest };
+    const echoed = (origins & ORIGIN.echo) !== 0;
+    if (!echoed && (origins & (ORIGIN.system | ORIGIN.linked)) !== 0)
+      return { proven: true, declared: false, record, digest };
+    if (
+      !echoed &&
+      sources.some((source) => sourceVouches(state, context, source, destination.kind, record))
+    ) {
+      return { proven: true, declared: false, record, digest };
+    }
+    const allowed =
+      context.rules.history === 'all' ||
+      (context.rules.history === 'internal' && !hasLabel(entry, 'external'));
+    if (allowed && context.vouchedByHistory?.(candidate) === true) {
+      return {
+        proven: true,
+        declared: false,
+        record: { ...record, origins: origins | ORIGIN.history },
+        digest,
+      };
+    }
+  }
+  return last;
+}
+
+/** The link stands in prose of a step that the mission declared as a source, and the mission reads it itself. */
+function isDeclaredLink(
+  state: MissionState,
+  context: Context,
+  entry: CataloguedAction,
+  destination: Destination,
+): boolean {
+  if (
+    !context.rules.follow_one_link ||
+    state.born_tainted ||
+    destination.kind !== 'url' ||
+    !hasLabel(entry, 'read')
+  )
+    return false;
+  const candidate = destination.candidates[0];
+  if (candidate === undefined) return false;
+  const record = recall(state.memory, keyedDigest(context.key, candidate));
+  return record.text !== 0;
+}
+
+interface Judged {
+  readonly findings: Finding[];
+  /** Outside the mission, and let through all the same. */
+  readonly detour: boolean;
+}
+
+function sourcesOf(declared: DeclaredAction | null, parameter: string): readonly DeclaredSource[] {
+  if (declared === null) return [];
+  const own = declared.parameters[parameter]?.sources ?? [];
+  return own.length > 0 ? own : declared.sources;
+}
+
+/** Judges one call against the state before it. Pure; the caller applies modes and counts. */
+export function findingsFor(state: MissionState, context: Context, call: Call): Judged {
+  const { rules } = context;
+  const entry = context.catalogue.actions.get(call.action) ?? uncatalogued(call.action);
+  const declared = declaredAction(state, call.action);
+  const isRead = hasLabel(entry, 'read');
+  const findings: Finding[] = [];
+  const find = (
+    rule: RuleName,
+    parameter: string,
+    kind: SinkKind | 'action',
+    proof?: Proof,
+    sources: readonly DeclaredSource[] = [],
+  ): void => {
+    findings.push({
+      rule,
+      parameter,
+      kind,
+      origins: originNames(proof?.record.origins ?? 0),
+      declared_sources: sources.map((source) =>
+        source.field === undefined ? source.action : `${source.action}#${source.field}`,
+      ),
+      value_digest: proof?.digest ?? '',
+    });
+  };
+
+  let allProven = true;
+  let allDeclared = true;
+  let allStrong = true;
+  let count = 0;
+  const unproven: (() => void)[] = [];
+  for (const sink of entry.sinks) {
+    const value = call.parameters[sink.parameter];
+    if (value === undefined || value === null) continue;
+    const destinations = destinationsOf(sink.kind, value);
+    const sources = sourcesOf(declared, sink.parameter);
+    if (destinations === null) {
+      allProven = allDeclared = false;
+      unproven.push(() => find('unproven_sink', sink.parameter, sink.kind, undefined, sources));
+      continue;
+    }
+    for (const destination of destinations) {
+      count++;
+      if (destination.deceptive) find('deceptive_sink', sink.parameter, sink.kind);
+      const proof = proveDestination(state, context, entry, sources, destination);
+      if (destination.weak) allStrong = false;
+      if (!proof.declared) allDeclared = false;
+      if (proof.proven || isDeclaredLink(state, context, entry, destination)) continue;
+      allProven = false;
+      unproven.push(() => find('unproven_sink', sink.parameter, sink.kind, proof, sources));
+    }
+  }
+
+  if (isRead) {
+    if (declared !== null) {
+      if (hasLabel(entry, 'external') && state.tainted && !allProven) for (const say of unproven) say();
+      return { findings, detour: false };
+    }
+    const foreign = hasLabel(entry, 'external') && !allProven;
+    const secret = hasLabel(entry, 'sensitive') && state.tainted;
+    if (foreign || secret || !rules.ambient_reads) find('stray_read', '', 'action');
+    return { findings, detour: true };
+  }
+  if (declared !== null) {
+    if (state.tainted && !allProven) for (const say of unproven) say();
+    checkFixedParameters(state, context, entry, declared, call, find);
+    return { findings, detour: false };
+  }
+  const named =
+    count > 0 &&
+    allDeclared &&
+    allStrong &&
+    !hasLabel(entry, 'consequential') &&
+    !hasLabel(entry, 'sensitive');
+  const allowed =
+    (rules.confirmations && entry.confirms && state.pending > 0) ||
+    (rules.local_detours && hasLabel(entry, 'local') && (allProven || !state.tainted)) ||
+    (rules.declared_destinations && named && context.catalogue.actions.has(call.action));
+  if (!allowed) {
+    find('stray_effect', '', 'action');
+    for (const say of unproven) say();
+  }
+  return { findings, detour: true };
+}
+
+/**
+ * The mission fixed this parameter, the call fills it with something else, and what it says stands only in
+ * untrusted content: the declared step is being used for somebody else's errand.
+ */
+function checkFixedParameters(
+  state: MissionState,
+  context: Context,
+  entry: CataloguedAction,
+  declared: DeclaredAction,
+  call: Call,
+  find: (rule: RuleName, parameter: string, kind: SinkKind | 'action', proof?: Proof) => void,
+): void {
+  if (!state.tainted) return;
+  for (const [parameter, fixed] of Object.entries(declared.parameters)) {
+    const value = call.parameters[parameter];
+    if (fixed.literals.length === 0 || fixed.sources.length > 0 || typeof value !== 'string') continue;
+    if (entry.sinks.some((sink) => sink.parameter === parameter)) continue;
+    let foreign: Proof | undefined;
+    const look = (form: string): void => {
+      const digest = keyedDigest(context.key, form);
+      const record = recall(state.memory, digest);
+      const trusted = ORIGIN.template | ORIGIN.mission | ORIGIN.system | ORIGIN.linked | ORIGIN.counterparty;
+      if ((record.origins & ORIGIN.text) !== 0 && (record.origins & trusted) === 0) {
+        foreign ??= { proven: false, declared: false, record, digest };
+      }
+    };
+    scanText(value, (kind, form) => {
+      if (kind !== 'path' && kind !== 'id') look(scannedKey(kind, form));
+      return foreign === undefined;
+    });
+    const whole = skeleton(value);
+    if (whole !== null && whole.includes(' ')) look('v:' + whole);
+    if (foreign !== undefined) find('fixed_parameter', parameter, 'any', foreign);
+  }
+}
+
+/** Marks unproven values that a permitted effect writes somewhere: a service repeating them later is an echo. */
+export function rememberEcho(state: MissionState, context: Context, call: Call): MissionState {
+  const writer = new MemoryWriter(state.memory);
+  const proven = ORIGIN.template | ORIGIN.mission | ORIGIN.system | ORIGIN.linked | ORIGIN.counterparty;
+  let changed = false;
+  const walk = (node: JsonValue, depth: number): void => {
+    if (typeof node === 'string') {
+      scanText(
+        node,
+        (kind, form) => {
+          if (kind === 'name' || kind === 'quoted' || kind === 'file' || kind === 'path') return true;
+          const digest = keyedDigest(context.key, scannedKey(kind, form));
+          if ((writer.recall(digest).origins & proven) === 0) {
+            writer.add(digest, ORIGIN.echo);
+            changed = true;
+          }
+          return true;
+        },
+        { max_chars: 65_536 },
+      );
+    } else if (depth < 6 && node !== null && typeof node === 'object') {
+      for (const item of Array.isArray(node) ? node : Object.values(node)) walk(item, depth + 1);
+    }
+  };
+  for (const value of Object.values(call.parameters)) walk(value, 0);
+  return changed ? { ...state, memory: writer.done() } : state;
+}

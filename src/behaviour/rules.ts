@@ -1,0 +1,58 @@
+/**
+ * The behaviour section of a template: each rule can deny, only observe, or be off. An observed rule is judged
+ * and recorded exactly as if it denied, so that its cost is known before it is switched on.
+ */
+
+export type RuleMode = 'deny' | 'observe' | 'off';
+
+export interface BehaviourRules {
+  readonly version: string;
+  /** A read outside the mission that fetches a foreign address or hands out secrets. */
+  readonly stray_read: RuleMode;
+  /** An effect that the mission does not name. */
+  readonly stray_effect: RuleMode;
+  /** After taint, a destination that nothing vouches for. */
+  readonly unproven_sink: RuleMode;
+  /** A destination written to read as another one. */
+  readonly deceptive_sink: RuleMode;
+  /** A parameter that the mission fixed, filled with a value that stands only in untrusted content. */
+  readonly fixed_parameter: RuleMode;
+  /** What the stray-effect rule asks of the broker, under the event-authenticity rules. */
+  readonly stray_effect_response: 'none' | 'contain' | 'suspend' | 'revoke';
+  /** Plain reads (neither external nor sensitive) outside the mission are counted, not refused. */
+  readonly ambient_reads: boolean;
+  /** Effects confined to the agent's own working copy are counted, not refused. */
+  readonly local_detours: boolean;
+  /** An effect outside the mission is permitted where the mission itself names its every destination. */
+  readonly declared_destinations: boolean;
+  /** A one-time code may complete an effect that was permitted. */
+  readonly confirmations: boolean;
+  /** One link found in the text of a declared source may be read. */
+  readonly follow_one_link: boolean;
+  /** Trust by field of what comes back; off means that whole answers count as text. */
+  readonly field_trust: boolean;
+  /** `origin.from` of the mission's proposal vouches for what the named step returned. */
+  readonly declared_sources: boolean;
+  /** History of the same template and agent: never, for sinks of non-external effects, or for all. */
+  readonly history: 'off' | 'internal' | 'all';
+}
+
+export const DEFAULT_RULES: BehaviourRules = {
+  version: '1',
+  stray_read: 'deny',
+  stray_effect: 'deny',
+  unproven_sink: 'deny',
+  deceptive_sink: 'deny',
+  fixed_parameter: 'deny',
+  stray_effect_response: 'suspend',
+  ambient_reads: true,
+  local_detours: true,
+  declared_destinations: true,
+  confirmations: true,
+  follow_one_link: true,
+  field_trust: true,
+  declared_sources: true,
+  history: 'off',
+};
+
+export type RuleName = 'stray_read' | 'stray_effect' | 'unproven_sink' | 'deceptive_sink' | 'fixed_parameter';
