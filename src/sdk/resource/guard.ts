@@ -1,0 +1,182 @@
+/**
+ * The guard: judges one call, in one turn, without the network. Framework-free; adapters build the call and send the
+ * answer. Whatever goes wrong in here denies.
+ */
+import { CONSEQUENTIAL } from '../../domain/bundle.ts';
+import type { GuardedCall } from './call.ts';
+import { answerOf, type DenialAnswer, denied, type GuardDenial } from './denial.ts';
+import type { ResourceMetadata } from './metadata.ts';
+import { credential, readAuthorization } from './stages/credential.ts';
+import { STAGES } from './stages/index.ts';
+import type { GuardState } from './state.ts';
+import type { OpenStreams } from './streams.ts';
+import type { VerifiedToken } from './token.ts';
+
+/** Permitted with the verified token, or denied with the reason. */
+export type Verdict = VerifiedToken | GuardDenial;
+
+/** Told of every decision, after it was made. Must return at once and never throw into a call. */
+export interface DecisionObserver {
+  decided(call: GuardedCall, token: VerifiedToken | null, verdict: Verdict, decision: DecisionFacts): void;
+}
+
+export interface DecisionFacts {
+  /** Seconds since the epoch. */
+  readonly ts: number;
+  readonly latency_us: number;
+  readonly labels: readonly string[];
+}
+
+/** Asks the broker for its word on one call (the whole tree's history). Rejects when it cannot be had. */
+export type AskBroker = (call: GuardedCall, token: VerifiedToken) => Promise<boolean>;
+
+export interface GuardOptions {
+  readonly state: GuardState;
+  readonly metadata: ResourceMetadata;
+  readonly metadata_url: string;
+  readonly streams: OpenStreams;
+  /** Seconds since the epoch. */
+  readonly now: () => number;
+  readonly observer: DecisionObserver | null;
+  readonly ask: AskBroker | null;
+}
+
+export class Guard {
+  readonly metadata: ResourceMetadata;
+  /** Where {@link metadata} is served (RFC 9728 section 3.1). */
+  readonly metadata_url: string;
+  readonly #state: GuardState;
+  readonly #streams: OpenStreams;
+  readonly #now: () => number;
+  readonly #observer: DecisionObserver | null;
+  readonly #ask: AskBroker | null;
+
+  constructor(options: GuardOptions) {
+    this.metadata = options.metadata;
+    this.metadata_url = options.metadata_url;
+    this.#state = options.state;
+    this.#streams = options.streams;
+    this.#now = options.now;
+    this.#observer = options.observer;
+    this.#ask = options.ask;
+  }
+
+  /** The audience that this guard protects. */
+  get audience(): string {
+    return this.#state.audience;
+  }
+
+  /** Whether this call needs the broker's word: then only {@link decide} can permit it. */
+  needsBroker(call: Pick<GuardedCall, 'action' | 'consequential'>): boolean {
+    return call.consequential === true || this.#state.labelsOf(call.action).includes(CONSEQUENTIAL);
+  }
+
+  /**
+   * Judges a call now. Never throws. A call that needs the broker's word is denied with
+   * `broker_decision_required`: use {@link decide}.
+   */
+  check(call: GuardedCall): Verdict {
+    const started = this.#observer === null ? 0 : performance.now();
+    const now = this.#now();
+    const found = this.#authenticate(call, now);
+    if (!found.permitted) return this.#report(call, null, found, now, started);
+    const refused = this.needsBroker(call)
+      ? denied('broker_decision_required')
+      : this.#runStages(call, found, now);
+    return this.#report(call, found, refused ?? found, now, started);
+  }
+
+  /** As {@link check}, and asks the broker where its word is needed. No word in time is a denial. */
+  async decide(call: GuardedCall): Promise<Verdict> {
+    if (!this.needsBroker(call)) return this.check(call);
+    const started = this.#observer === null ? 0 : performance.now();
+    const now = this.#now();
+    const found = this.#authenticate(call, now);
+    if (!found.permitted) return this.#report(call, null, found, now, started);
+    const refused =
+      this.#runStages(call, found, now) ??
+      (await this.#askBroker(call, found)) ??
+      // The world moved while the broker was asked: what was revoked meanwhile is refused.
+      this.#streams.judge(found, this.#now());
+    return this.#report(call, found, refused ?? found, now, started);
+  }
+
+  /** Whether a permitted token is still alive: for work that goes on after the call. Null means that it is. */
+  stillPermitted(permit: VerifiedToken): GuardDenial | null {
+    return this.#streams.judge(permit, this.#now());
+  }
+
+  /**
+   * Calls `cut` once when the permit's token dies: revoked, expired, narrowed, or no longer knowable. Use it for every
+   * answer that stays open. Returns how to stop watching.
+   */
+  watch(permit: VerifiedToken, cut: (denial: GuardDenial) => void): () => void {
+    return this.#streams.watch(permit, cut);
+  }
+
+  /** Counts bytes of an answer, where the token limits them and they were not known before. */
+  charge(permit: VerifiedToken, bytes: number): void {
+    this.#state.allotments.charge(permit.claims.jti, bytes);
+  }
+
+  /** Status, headers and body for a denied call. */
+  answer(denial: GuardDenial, authorization?: string): DenialAnswer {
+    const scheme = authorization === undefined ? null : readAuthorization(authorization);
+    // A bound token sent as a bearer is told the scheme that it needs.
+    const asBearer = scheme?.scheme === 'Bearer' && denial.code !== 'scheme_mismatch';
+    return answerOf(denial, asBearer ? 'Bearer' : 'DPoP', this.metadata_url);
+  }
+
+  #authenticate(call: GuardedCall, now: number): Verdict {
+    try {
+      return credential(call, this.#state, now);
+    } catch (error) {
+      return failed(error);
+    }
+  }
+
+  #runStages(call: GuardedCall, token: VerifiedToken, now: number): GuardDenial | null {
+    try {
+      for (let at = 0; at < STAGES.length; at++) {
+        const denial = STAGES[at]?.judge(call, token, this.#state, now) ?? null;
+        if (denial !== null) return denial;
+      }
+      return null;
+    } catch (error) {
+      return failed(error);
+    }
+  }
+
+  #report(
+    call: GuardedCall,
+    token: VerifiedToken | null,
+    verdict: Verdict,
+    now: number,
+    started: number,
+  ): Verdict {
+    if (this.#observer === null) return verdict;
+    try {
+      this.#observer.decided(call, token, verdict, {
+        ts: now,
+        latency_us: (performance.now() - started) * 1000,
+        labels: this.#state.labelsOf(call.action),
+      });
+    } catch {
+      // An observer's fault neither permits nor denies.
+    }
+    return verdict;
+  }
+
+  async #askBroker(call: GuardedCall, token: VerifiedToken): Promise<GuardDenial | null> {
+    if (this.#ask === null) return denied('broker_unreachable', { private_reason: 'no broker client' });
+    try {
+      return (await this.#ask(call, token)) === true ? null : denied('broker_denied');
+    } catch {
+      return denied('broker_unreachable');
+    }
+  }
+}
+
+function failed(error: unknown): GuardDenial {
+  return denied('guard_failed', { private_reason: error instanceof Error ? error.message : 'unknown' });
+}

@@ -1,0 +1,103 @@
+/** Everything that the stages read. Changed only by the feed client (bundle, revocations), never by a call's content. */
+import { randomBytes } from 'node:crypto';
+import type { Bundle } from '../../domain/bundle.ts';
+import { RevocationSet } from '../../domain/revocation-set.ts';
+import { Allotments } from './allotments.ts';
+import type { GuardedCall } from './call.ts';
+import type { GuardDenial } from './denial.ts';
+import { type KeyRing, keyRing } from './keys.ts';
+import { ProofKeys } from './proof-keys.ts';
+import { ReplayMemory } from './replay-memory.ts';
+import type { VerifiedToken } from './token.ts';
+import { TokenCache } from './token-cache.ts';
+
+/** A proof's `iat` may be this far from the verifier's clock, both ways. */
+export const PROOF_WINDOW_SECONDS = 60;
+
+/** Rules over what a mission did before, and where values came from. Synchronous; null lets the call go on. */
+export interface SequenceJudge {
+  judge(call: GuardedCall, token: VerifiedToken, labels: readonly string[], now: number): GuardDenial | null;
+}
+
+export interface GuardLimits {
+  /** Verified tokens held. Default 16,384. */
+  readonly tokens?: number;
+  /** Verified tokens of one mission held. Default 32. */
+  readonly tokens_per_mission?: number;
+  /** Proofs remembered in two minutes; more are refused. Default 1,572,864: above what one core can verify. */
+  readonly proofs?: number;
+  /** Imported proof keys held. Default 16,384. */
+  readonly proof_keys?: number;
+  /** Tokens with an allotment counted at once. Default 65,536. */
+  readonly allotments?: number;
+}
+
+export interface StateOptions {
+  readonly issuer: string;
+  readonly audience: string;
+  readonly started_at: number;
+  /** Processes of this verifier that share each token's allotment. */
+  readonly processes: number;
+  readonly sequence: SequenceJudge | null;
+  readonly limits: GuardLimits;
+  /** A token named a key that is not held. Must return at once; keys are fetched off the call path. */
+  readonly onUnknownKey: () => void;
+}
+
+const NO_LABELS: readonly string[] = Object.freeze([]);
+
+export class GuardState {
+  readonly issuer: string;
+  readonly audience: string;
+  readonly revocations: RevocationSet;
+  readonly tokens: TokenCache;
+  readonly proofs: ReplayMemory;
+  readonly proof_keys: ProofKeys;
+  readonly allotments: Allotments;
+  readonly sequence: SequenceJudge | null;
+  readonly onUnknownKey: () => void;
+  #bundle: Bundle | null = null;
+  #keys: KeyRing = new Map();
+  #labels: ReadonlyMap<string, readonly string[]> = new Map();
+
+  constructor(options: StateOptions) {
+    const { limits } = options;
+    this.issuer = options.issuer;
+    this.audience = options.audience;
+    this.sequence = options.sequence;
+    this.onUnknownKey = options.onUnknownKey;
+    this.revocations = new RevocationSet(seed());
+    this.tokens = new TokenCache({
+      tokens: limits.tokens ?? 16_384,
+      tokens_per_mission: limits.tokens_per_mission ?? 32,
+    });
+    this.proofs = new ReplayMemory(seed(), 2 * PROOF_WINDOW_SECONDS, limits.proofs ?? 1_572_864);
+    this.proof_keys = new ProofKeys(limits.proof_keys ?? 16_384);
+    this.allotments = new Allotments(options.started_at, options.processes, limits.allotments ?? 65_536);
+  }
+
+  get bundle(): Bundle | null {
+    return this.#bundle;
+  }
+
+  get keys(): KeyRing {
+    return this.#keys;
+  }
+
+  labelsOf(action: string): readonly string[] {
+    return this.#labels.get(action) ?? NO_LABELS;
+  }
+
+  /** Puts a verified bundle in force. What was verified by a key that is gone is forgotten. */
+  install(bundle: Bundle): void {
+    this.#bundle = bundle;
+    this.#keys = keyRing(bundle.keys);
+    this.#labels = new Map(bundle.actions.map(({ name, labels }) => [name, labels]));
+    this.tokens.retain((token) => this.#keys.has(token.kid));
+  }
+}
+
+function seed(): readonly [number, number] {
+  const bytes = randomBytes(8);
+  return [bytes.readUInt32LE(0), bytes.readUInt32LE(4)];
+}
