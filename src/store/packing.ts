@@ -1,0 +1,56 @@
+/**
+ * Compact forms on disk. A SHA-256 digest is written as its 32 bytes instead of 43 to 51 characters; anything
+ * that is not exactly the canonical text of one is kept as it is, so that packing never changes a value.
+ */
+import { createHash } from 'node:crypto';
+
+const DIGEST_PREFIX = 'sha-256:';
+const DIGEST_BYTES = 32;
+const DIGEST_CHARACTERS = 43;
+/** First byte of the 33 bytes of a prefixed digest. */
+const PREFIXED = 1;
+/** Stands between padding and a value kept as text, which is always longer than the packed forms. */
+const TEXT = 2;
+
+/** Bytes for a digest column: a bare base64url SHA-256, one with `sha-256:`, or any other text. */
+export function packDigest(value: string): Buffer {
+  const prefixed = value.startsWith(DIGEST_PREFIX);
+  const bare = prefixed ? value.slice(DIGEST_PREFIX.length) : value;
+  if (bare.length === DIGEST_CHARACTERS) {
+    const bytes = Buffer.from(bare, 'base64url');
+    // The last character of 43 carries four bits: two texts could name the same bytes, only one is canonical.
+    if (bytes.length === DIGEST_BYTES && bytes.toString('base64url') === bare) {
+      return prefixed ? Buffer.concat([Buffer.of(PREFIXED), bytes]) : bytes;
+    }
+  }
+  const text = Buffer.from(value, 'utf8');
+  const padding = Math.max(0, DIGEST_BYTES + 1 - text.length);
+  return Buffer.concat([Buffer.alloc(padding), Buffer.of(TEXT), text]);
+}
+
+/** The text that {@link packDigest} was given. */
+export function unpackDigest(bytes: Buffer): string {
+  if (bytes.length === DIGEST_BYTES) return bytes.toString('base64url');
+  if (bytes.length === DIGEST_BYTES + 1 && bytes[0] === PREFIXED) {
+    return DIGEST_PREFIX + bytes.toString('base64url', 1);
+  }
+  return bytes.toString('utf8', bytes.indexOf(TEXT) + 1);
+}
+
+export function packNullable(value: string | null): Buffer | null {
+  return value === null ? null : packDigest(value);
+}
+
+export function unpackNullable(bytes: Buffer | null): string | null {
+  return bytes === null ? null : unpackDigest(bytes);
+}
+
+/** 16 bytes of SHA-256 over the parts, unambiguous whatever they hold. */
+export function keyOf(...parts: readonly string[]): Buffer {
+  return createHash('sha256').update(JSON.stringify(parts)).digest().subarray(0, 16);
+}
+
+/** 63 bits of SHA-256 over the parts, as an SQLite row number: the cheapest unique key there is. */
+export function rowNumberOf(...parts: readonly string[]): bigint {
+  return createHash('sha256').update(JSON.stringify(parts)).digest().readBigUInt64BE(0) >> 1n;
+}

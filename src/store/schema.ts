@@ -1,0 +1,370 @@
+/**
+ * The one schema. `npm run migrations` writes migrations/ from it; nothing else creates a table.
+ *
+ * Disk is spent per mission, so what a million missions share is stored once: `grounds` holds who acted under
+ * which rule and template, `names` holds audiences and credential types, and digests are kept as 32 bytes.
+ * Integers `n` are internal row numbers and never leave the store. Times are seconds since the epoch.
+ */
+import { sql } from 'drizzle-orm';
+import {
+  blob,
+  index,
+  integer,
+  primaryKey,
+  real,
+  sqliteTable,
+  text,
+  uniqueIndex,
+} from 'drizzle-orm/sqlite-core';
+
+/** Small values that do not merit a table: epoch, write probe, what other parts keep. */
+export const meta = sqliteTable('meta', { key: text().primaryKey(), value: text().notNull() });
+
+/** Interned strings: audiences, roles, paths and credential types. */
+export const names = sqliteTable('names', {
+  n: integer().primaryKey(),
+  name: text().notNull().unique(),
+});
+
+/**
+ * What missions of one agent under one rule, template and policy have in common. Selecting by agent, template,
+ * attester or rule goes through this short table, so that a mission needs one index entry for all four.
+ */
+export const grounds = sqliteTable(
+  'grounds',
+  {
+    n: integer().primaryKey(),
+    /** Digest of all other columns. */
+    digest: blob({ mode: 'buffer' }).notNull().unique(),
+    sub: text().notNull(),
+    agent: text().notNull(),
+    /** Nested `act` as JSON; null for root missions. */
+    act: text(),
+    attester: text().notNull(),
+    rule: text().notNull(),
+    tier: integer().notNull(),
+    template_id: text().notNull(),
+    template_version: text().notNull(),
+    template_hash: text().notNull(),
+    policy_version: text().notNull(),
+    declared_by: text().notNull(),
+    attest_every_seconds: real().notNull(),
+    token_ttl_seconds: real().notNull(),
+  },
+  (t) => [
+    index('grounds_template').on(t.template_id, t.template_version),
+    index('grounds_attester').on(t.attester),
+    index('grounds_rule').on(t.rule),
+  ],
+);
+
+/** Every agent that a ground names: `sub`, `agent` and each `act.sub`. */
+export const groundAgents = sqliteTable(
+  'ground_agents',
+  {
+    agent: text().notNull(),
+    ground_n: integer()
+      .notNull()
+      .references(() => grounds.n),
+  },
+  (t) => [primaryKey({ columns: [t.agent, t.ground_n] }), index('ground_agents_ground').on(t.ground_n)],
+);
+
+/** Last end of any token minted under a ground for an audience: who must hear of an agent's revocation. */
+export const groundAudiences = sqliteTable(
+  'ground_audiences',
+  {
+    ground_n: integer()
+      .notNull()
+      .references(() => grounds.n),
+    audience_n: integer().notNull(),
+    last_exp: real().notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.ground_n, t.audience_n] })],
+);
+
+export const missions = sqliteTable(
+  'missions',
+  {
+    n: integer().primaryKey(),
+    id: text().notNull(),
+    ground_n: integer()
+      .notNull()
+      .references(() => grounds.n),
+    /** Index in MISSION_STATES. */
+    state: integer().notNull(),
+    version: integer().notNull(),
+    created_at: real().notNull(),
+    expires_at: real().notNull(),
+    state_since: real().notNull(),
+    state_reason: text(),
+    instance: text().notNull(),
+    jkt: blob({ mode: 'buffer' }).notNull(),
+    /** Ids from the root to this mission as JSON; null for a root mission. */
+    path: text(),
+    evidence_digest: blob({ mode: 'buffer' }).notNull(),
+    goal: text().notNull(),
+    /** The intent without its goal, JSON. */
+    intent: text().notNull(),
+    /** JSON; empty where it equals the authority. */
+    proposal: text(),
+    authority: text().notNull(),
+    /** JSON; null for none. */
+    containments: text(),
+    intent_hash: blob({ mode: 'buffer' }).notNull(),
+    proposal_hash: blob({ mode: 'buffer' }),
+    authority_hash: blob({ mode: 'buffer' }).notNull(),
+    status_list: integer().notNull(),
+    status_index: integer().notNull(),
+    derivations: integer().notNull(),
+    max_derivations: integer(),
+    tainted: integer().notNull(),
+    last_attested_at: real().notNull(),
+    /** When silence is too long: `last_attested_at + attest_every_seconds`. */
+    attest_due_at: real().notNull(),
+    creation_request_id: text(),
+    creation_fingerprint: blob({ mode: 'buffer' }),
+    /** Digest of (agent, jkt, creation_request_id); null without one. */
+    creation_key: blob({ mode: 'buffer' }),
+  },
+  (t) => [
+    uniqueIndex('missions_id').on(t.id),
+    uniqueIndex('missions_slot').on(t.status_list, t.status_index),
+    uniqueIndex('missions_creation').on(t.creation_key).where(sql`creation_key is not null`),
+    index('missions_ground').on(t.ground_n, t.state),
+    index('missions_instance').on(t.instance),
+    index('missions_jkt').on(t.jkt),
+    index('missions_expiry').on(t.expires_at).where(sql`state < 2`),
+    index('missions_silence').on(t.attest_due_at).where(sql`state = 0`),
+    index('missions_ended').on(t.state_since).where(sql`state > 1`),
+    index('missions_status').on(t.status_list, t.status_index, t.state).where(sql`state > 0`),
+  ],
+);
+
+/** One row for each mission above another; root missions have none, so that most missions cost nothing here. */
+export const missionAncestors = sqliteTable(
+  'mission_ancestors',
+  {
+    ancestor_n: integer().notNull(),
+    mission_n: integer()
+      .notNull()
+      .references(() => missions.n),
+  },
+  (t) => [
+    primaryKey({ columns: [t.ancestor_n, t.mission_n] }),
+    index('mission_ancestors_mission').on(t.mission_n),
+  ],
+);
+
+/** Last end of any credential of a mission for an audience: who must hear of the mission's end. */
+export const missionAudiences = sqliteTable(
+  'mission_audiences',
+  {
+    mission_n: integer()
+      .notNull()
+      .references(() => missions.n),
+    audience_n: integer().notNull(),
+    last_exp: real().notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.mission_n, t.audience_n] })],
+);
+
+/** Live missions of a template, kept in step by every write that changes a state. */
+export const templateCounts = sqliteTable('template_counts', {
+  template_id: text().primaryKey(),
+  live: integer().notNull(),
+});
+
+export const credentials = sqliteTable(
+  'credentials',
+  {
+    n: integer().primaryKey(),
+    id: text().notNull(),
+    mission_n: integer()
+      .notNull()
+      .references(() => missions.n),
+    type_n: integer().notNull(),
+    target_n: integer().notNull(),
+    /** Null where it is the mission's key. */
+    jkt: blob({ mode: 'buffer' }),
+    issued_at: real().notNull(),
+    expires_at: real().notNull(),
+    revoked_at: real(),
+  },
+  (t) => [
+    uniqueIndex('credentials_id').on(t.id),
+    index('credentials_mission').on(t.mission_n, t.expires_at),
+    index('credentials_expiry').on(t.expires_at),
+  ],
+);
+
+export const templates = sqliteTable(
+  'templates',
+  {
+    n: integer().primaryKey(),
+    id: text().notNull(),
+    version: text().notNull(),
+    hash: text().notNull(),
+    document: text().notNull(),
+    imported_by: text().notNull(),
+    imported_at: real().notNull(),
+    approved_by: text(),
+    approved_at: real(),
+    review_due_at: real(),
+  },
+  (t) => [uniqueIndex('templates_hash').on(t.id, t.hash)],
+);
+
+export const blocks = sqliteTable(
+  'blocks',
+  {
+    n: integer().primaryKey(),
+    id: text().notNull().unique(),
+    selector_kind: text().notNull(),
+    selector_key: text().notNull(),
+    until: real(),
+    reason: text().notNull(),
+    created_by: text().notNull(),
+    created_at: real().notNull(),
+    lifted_at: real(),
+  },
+  (t) => [index('blocks_live').on(t.selector_kind, t.selector_key).where(sql`lifted_at is null`)],
+);
+
+export const adminTokens = sqliteTable('admin_tokens', {
+  id: text().primaryKey(),
+  name: text().notNull(),
+  token_digest: text().notNull().unique(),
+  role: text().notNull(),
+  bootstrap: integer().notNull(),
+  created_at: real().notNull(),
+  expires_at: real(),
+  revoked_at: real(),
+});
+
+export const enrolledKeys = sqliteTable('enrolled_keys', {
+  id: text().primaryKey(),
+  agent: text().notNull(),
+  jkt: text().notNull().unique(),
+  jwk: text().notNull(),
+  created_by: text().notNull(),
+  created_at: real().notNull(),
+  expires_at: real().notNull(),
+  revoked_at: real(),
+});
+
+export const signingKeys = sqliteTable('signing_keys', {
+  kid: text().primaryKey(),
+  alg: text().notNull(),
+  jwk: text().notNull(),
+  sealed: text().notNull(),
+  created_at: real().notNull(),
+  active_from: real().notNull(),
+  active_until: real().notNull(),
+  retired_at: real().notNull(),
+  revoked_at: real(),
+});
+
+export const verifierInstances = sqliteTable(
+  'verifier_instances',
+  {
+    verifier_id: text().notNull(),
+    instance_id: text().notNull(),
+    epoch: integer().notNull(),
+    seq: integer().notNull(),
+    last_seen: real().notNull(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.verifier_id, t.instance_id] }),
+    index('verifier_instances_seen').on(t.last_seen),
+  ],
+);
+
+/** Ids that may be used once. `digest` is 63 bits of SHA-256: a collision refuses, it never admits. */
+export const onceIds = sqliteTable(
+  'once_ids',
+  { digest: integer().primaryKey(), expires_at: real().notNull() },
+  (t) => [index('once_ids_expiry').on(t.expires_at)],
+);
+
+/** The keys that presented one piece of reusable evidence. */
+export const evidencePins = sqliteTable(
+  'evidence_pins',
+  {
+    digest: blob({ mode: 'buffer' }).notNull(),
+    jkt: blob({ mode: 'buffer' }).notNull(),
+    expires_at: real().notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.digest, t.jkt] }), index('evidence_pins_expiry').on(t.expires_at)],
+);
+
+/** GCRA: the theoretical arrival time of each rate. */
+export const rates = sqliteTable('rates', { key: text().primaryKey(), tat: real().notNull() }, (t) => [
+  index('rates_tat').on(t.tat),
+]);
+
+export const eventIds = sqliteTable(
+  'event_ids',
+  { event_id: text().primaryKey(), at: real().notNull() },
+  (t) => [index('event_ids_at').on(t.at)],
+);
+
+/** AUTOINCREMENT, so that a pruned head's number is never given again. */
+export const feedEntries = sqliteTable(
+  'feed_entries',
+  {
+    seq: integer().primaryKey({ autoIncrement: true }),
+    ts: real().notNull(),
+    kind: text().notNull(),
+    key: text().notNull(),
+    effect: text().notNull(),
+    issued_before: real(),
+    min_version: integer(),
+    not_after: real().notNull(),
+    reason_code: text().notNull(),
+  },
+  (t) => [index('feed_entries_not_after').on(t.not_after)],
+);
+
+/** `audience_n` 0 stands for every audience. */
+export const feedAudiences = sqliteTable(
+  'feed_audiences',
+  {
+    audience_n: integer().notNull(),
+    seq: integer()
+      .notNull()
+      .references(() => feedEntries.seq),
+  },
+  (t) => [primaryKey({ columns: [t.audience_n, t.seq] }), index('feed_audiences_seq').on(t.seq)],
+);
+
+export const auditSegments = sqliteTable('audit_segments', {
+  segment: integer().primaryKey(),
+  first_seq: integer().notNull(),
+  last_seq: integer().notNull(),
+  previous_hash: text().notNull(),
+  head_hash: text().notNull(),
+  closed_at: real(),
+  sealed_at: real(),
+  seal: text(),
+  pruned_at: real(),
+});
+
+export const auditRecords = sqliteTable(
+  'audit_records',
+  {
+    seq: integer().primaryKey(),
+    segment: integer().notNull(),
+    ts: real().notNull(),
+    event: text().notNull(),
+    actor: text().notNull(),
+    mission_id: text(),
+    /** JCS. */
+    details: text().notNull(),
+    hash: blob({ mode: 'buffer' }).notNull(),
+  },
+  (t) => [
+    index('audit_records_mission').on(t.mission_id).where(sql`mission_id is not null`),
+    index('audit_records_event').on(t.event),
+  ],
+);

@@ -1,0 +1,189 @@
+/** Writes that create missions and move them through their life. */
+import { MISSION_STATES, type Mission, type MissionEvent, nextState, stateAt } from '../../domain/mission.ts';
+import { keyOf, packDigest, packNullable } from '../packing.ts';
+import { Conflicted, type Connection, type Effects, type Handlers, isUniqueViolation } from './context.ts';
+import type { Interned } from './interned.ts';
+import { type LifecycleRow, lifecycle, stateNumber } from './lifecycle.ts';
+
+type Kinds =
+  | 'insert_mission'
+  | 'require_active'
+  | 'derive'
+  | 'transition'
+  | 'transition_all'
+  | 'contain'
+  | 'require_active_below';
+
+const ACTIVE = stateNumber('active');
+
+/** Digest under which a creation request is unique (wire profile 2, Idempotency). */
+export function creationKey(agent: string, jkt: string, creation_request_id: string): Buffer {
+  return keyOf('creation', agent, jkt, creation_request_id);
+}
+
+interface StandingRow {
+  n: number;
+  state: number;
+  version: number;
+  expires_at: number;
+  derivations: number;
+  max_derivations: number | null;
+}
+
+export function missionWrites(db: Connection, names: Interned): Handlers<Kinds> {
+  const life = lifecycle(db);
+  const insert = db.prepare(
+    `insert into missions (id, ground_n, state, version, created_at, expires_at, state_since, state_reason,
+      instance, jkt, path, evidence_digest, goal, intent, proposal, authority, containments, intent_hash,
+      proposal_hash, authority_hash, status_list, status_index, derivations, max_derivations, tainted,
+      last_attested_at, attest_due_at, creation_request_id, creation_fingerprint, creation_key)
+     values (@id, @ground_n, @state, @version, @created_at, @expires_at, @state_since, @state_reason,
+      @instance, @jkt, @path, @evidence_digest, @goal, @intent, @proposal, @authority, @containments,
+      @intent_hash, @proposal_hash, @authority_hash, @status_list, @status_index, @derivations,
+      @max_derivations, @tainted, @last_attested_at, @attest_due_at, @creation_request_id,
+      @creation_fingerprint, @creation_key)`,
+  );
+  const standing = db.prepare<[string], StandingRow>(
+    'select n, state, version, expires_at, derivations, max_derivations from missions where id = ?',
+  );
+  const addAncestor = db.prepare<[number, number]>(
+    'insert into mission_ancestors (ancestor_n, mission_n) values (?, ?)',
+  );
+  const derive = db.prepare<[number]>('update missions set derivations = derivations + 1 where n = ?');
+  const deriveAttested = db.prepare<{ n: number; at: number }>(
+    `update missions set derivations = derivations + 1, last_attested_at = @at,
+      attest_due_at = @at + (select attest_every_seconds from grounds where grounds.n = ground_n)
+     where n = @n`,
+  );
+  const contain = db.prepare(
+    `update missions set containments = @containments, expires_at = min(expires_at, @expires_at),
+      version = version + 1 where n = @n`,
+  );
+
+  /** A child under a parent that is ending would escape the cascade: its whole line must stand. */
+  function standingAncestors(mission: Mission): number[] {
+    const line = mission.path.slice(0, -1);
+    if (mission.parent_id !== (line.at(-1) ?? null)) throw new Error('parent_id is not the end of path');
+    return line.map((id) => {
+      const row = standing.get(id);
+      if (row === undefined || row.state !== ACTIVE || row.expires_at <= mission.created_at) {
+        throw new Conflicted('mission_not_active');
+      }
+      return row.n;
+    });
+  }
+
+  function insertMission(mission: Mission): void {
+    const ancestors = standingAncestors(mission);
+    const { goal, ...intent } = mission.intent;
+    const authority = JSON.stringify(mission.authority);
+    const proposal = mission.proposal === null ? null : JSON.stringify(mission.proposal);
+    let n: number;
+    try {
+      n = Number(
+        insert.run({
+          id: mission.id,
+          ground_n: names.ground(mission),
+          state: stateNumber(mission.state),
+          version: mission.version,
+          created_at: mission.created_at,
+          expires_at: mission.expires_at,
+          state_since: mission.state_since,
+          state_reason: mission.state_reason,
+          instance: mission.instance,
+          jkt: packDigest(mission.jkt),
+          path: ancestors.length === 0 ? null : JSON.stringify(mission.path),
+          evidence_digest: packDigest(mission.evidence_digest),
+          goal,
+          intent: JSON.stringify(intent),
+          // Most missions get what they ask for: one text then, not two.
+          proposal: proposal === authority ? '' : proposal,
+          authority,
+          containments: mission.containments.length === 0 ? null : JSON.stringify(mission.containments),
+          intent_hash: packDigest(mission.intent_hash),
+          proposal_hash: packNullable(mission.proposal_hash),
+          authority_hash: packDigest(mission.authority_hash),
+          status_list: mission.status_list,
+          status_index: mission.status_index,
+          derivations: mission.derivations,
+          max_derivations: mission.max_derivations,
+          tainted: mission.tainted ? 1 : 0,
+          last_attested_at: mission.last_attested_at,
+          attest_due_at: mission.last_attested_at + mission.attest_every_seconds,
+          creation_request_id: mission.creation_request_id,
+          creation_fingerprint: packNullable(mission.creation_fingerprint),
+          creation_key:
+            mission.creation_request_id === null
+              ? null
+              : creationKey(mission.agent, mission.jkt, mission.creation_request_id),
+        }).lastInsertRowid,
+      );
+    } catch (error) {
+      if (!isUniqueViolation(error)) throw error;
+      throw new Conflicted(error.message.includes('status_index') ? 'slot_taken' : 'duplicate');
+    }
+    for (const ancestor of ancestors) addAncestor.run(ancestor, n);
+    if (stateNumber(mission.state) <= stateNumber('suspended')) life.count(mission.template.id, 1);
+  }
+
+  function requireActive(id: string, at: number): StandingRow {
+    const row = standing.get(id);
+    if (row === undefined || row.state !== ACTIVE || row.expires_at <= at) {
+      throw new Conflicted('mission_not_active');
+    }
+    return row;
+  }
+
+  function step(row: LifecycleRow, event: MissionEvent, at: number, reason: string, effects: Effects): void {
+    const from = MISSION_STATES[row.state];
+    const to = from === undefined ? null : nextState(from, event);
+    if (to === null) throw new Conflicted('wrong_state');
+    life.move(row, to, at, reason, effects.changed_missions);
+  }
+
+  return {
+    insert_mission: ({ mission }) => insertMission(mission),
+    require_active: ({ id, at, version }) => {
+      const row = requireActive(id, at);
+      if (version !== undefined && row.version !== version) throw new Conflicted('mission_not_active');
+    },
+    derive: ({ id, at, version, attested }) => {
+      const row = requireActive(id, at);
+      if (row.version !== version) throw new Conflicted('wrong_version');
+      if (row.max_derivations !== null && row.derivations >= row.max_derivations) {
+        throw new Conflicted('derivations_exhausted');
+      }
+      if (attested) deriveAttested.run({ n: row.n, at });
+      else derive.run(row.n);
+    },
+    transition: ({ id, event, at, reason, expected_version }, effects) => {
+      const row = life.find(id);
+      if (row === null) throw new Conflicted('mission_not_found');
+      if (expected_version !== undefined && row.version !== expected_version) {
+        throw new Conflicted('wrong_version');
+      }
+      // The clock judges first: what has run out can only be recorded as such.
+      const overdue = row.expires_at <= at && event !== 'expire' && event !== 'cascade';
+      if (overdue) throw new Conflicted('wrong_state');
+      step(row, event, at, reason, effects);
+    },
+    transition_all: ({ selector, event, at, reason, limit }, effects) => {
+      for (const row of life.matching(selector, event, at, limit ?? Number.POSITIVE_INFINITY)) {
+        step(row, event, at, reason, effects);
+      }
+    },
+    contain: ({ id, at, expected_version, containments, expires_at }) => {
+      const row = standing.get(id);
+      if (row === undefined) throw new Conflicted('mission_not_found');
+      if (row.version !== expected_version) throw new Conflicted('wrong_version');
+      const state = MISSION_STATES[row.state];
+      const now = state === undefined ? 'expired' : stateAt({ state, expires_at: row.expires_at }, at);
+      if (now !== 'active' && now !== 'suspended') throw new Conflicted('wrong_state');
+      contain.run({ n: row.n, containments: JSON.stringify(containments), expires_at });
+    },
+    require_active_below: ({ template_id, max, at }) => {
+      if (life.liveBelow(template_id, max, at)) return;
+      throw new Conflicted('max_active_reached');
+    },
+  };
+}
