@@ -4,8 +4,8 @@
  */
 import { z } from 'zod';
 import { attesterConfigSchema } from '../attesters/config.ts';
-import { patternFault } from '../domain/pattern.ts';
 import { TIERS } from '../domain/mission.ts';
+import { patternFault } from '../domain/pattern.ts';
 import { duration } from './duration.ts';
 
 export const secretSchema = z
@@ -32,12 +32,17 @@ const jwkSchema = z.looseObject({ kty: z.string() }).refine((jwk) => !('d' in jw
 export const brokerSchema = z.strictObject({
   issuer: z
     .url({ protocol: /^https?$/ })
-    .refine((url) => !url.endsWith('/') && !url.includes('?') && !url.includes('#'), 'must have no trailing slash')
-    .describe('The broker\'s own URL: `iss` of its tokens and the audience that evidence must name.'),
+    .refine(
+      (url) => !url.endsWith('/') && !url.includes('?') && !url.includes('#'),
+      'must have no trailing slash',
+    )
+    .describe("The broker's own URL: `iss` of its tokens and the audience that evidence must name."),
   development: z
     .boolean()
     .default(false)
-    .describe('Approves the templates of the folder by itself and allows a plain-http issuer off loopback. Says so loudly.'),
+    .describe(
+      'Approves the templates of the folder by itself and allows a plain-http issuer off loopback. Says so loudly.',
+    ),
   listen: z
     .strictObject({
       host: z.string().default('127.0.0.1').describe('Address to bind. TLS ends in front of the broker.'),
@@ -61,23 +66,34 @@ export const brokerSchema = z.strictObject({
     .describe('Signing keys.'),
   dpop: z
     .strictObject({
-      require_nonce: z.boolean().default(true).describe('Demand a server nonce in each proof (RFC 9449 section 8).'),
+      require_nonce: z
+        .boolean()
+        .default(true)
+        .describe('Demand a server nonce in each proof (RFC 9449 section 8).'),
     })
     .prefault({})
     .describe('Proof of possession at the broker.'),
   tokens: z
     .strictObject({
-      max_ttl: duration().prefault('15m').describe('No template may give a token a longer life; verifiers refuse longer ones.'),
+      max_ttl: duration()
+        .prefault('15m')
+        .describe('No template may give a token a longer life; verifiers refuse longer ones.'),
     })
     .prefault({})
     .describe('Access tokens.'),
-  attesters: z.array(attesterConfigSchema).min(1).describe('Who may vouch for a workload, and what its claims mean.'),
+  attesters: z
+    .array(attesterConfigSchema)
+    .min(1)
+    .describe('Who may vouch for a workload, and what its claims mean.'),
   audiences: z
     .array(
       z.strictObject({
         resource: audienceUri,
         name: z.string().min(1).max(64).describe('For people.'),
-        token_alg: z.enum(['ES256', 'RS256', 'Ed25519']).default('ES256').describe('Signature of its tokens.'),
+        token_alg: z
+          .enum(['ES256', 'RS256', 'Ed25519'])
+          .default('ES256')
+          .describe('Signature of its tokens.'),
         reserved: z
           .boolean()
           .default(false)
@@ -89,7 +105,10 @@ export const brokerSchema = z.strictObject({
           .record(
             z.string().min(1).max(128),
             z.strictObject({
-              labels: z.array(z.string().min(1).max(32)).default([]).describe('read, effect, consequential, external, sensitive.'),
+              labels: z
+                .array(z.string().min(1).max(32))
+                .default([])
+                .describe('read, effect, consequential, external, sensitive.'),
               description: z.string().max(512).optional().describe('For people.'),
             }),
           )
@@ -107,7 +126,10 @@ export const brokerSchema = z.strictObject({
           .union([
             z.strictObject({ private_key_jwt: z.array(jwkSchema).min(1).describe('Its public keys.') }),
             z.strictObject({
-              private_key_jwt_file: z.string().min(1).describe('A JSON Web Key Set file with its public keys.'),
+              private_key_jwt_file: z
+                .string()
+                .min(1)
+                .describe('A JSON Web Key Set file with its public keys.'),
             }),
             z.strictObject({
               evidence: z
@@ -125,7 +147,7 @@ export const brokerSchema = z.strictObject({
       folder: z.string().min(1).describe('Template files (*.yaml) that are imported at start and on reload.'),
     })
     .optional()
-    .describe('Mission templates. Outside development each version still needs a person\'s approval.'),
+    .describe("Mission templates. Outside development each version still needs a person's approval."),
   dispatch: z
     .array(
       z.strictObject({
@@ -136,7 +158,7 @@ export const brokerSchema = z.strictObject({
       }),
     )
     .default([])
-    .describe('Which template an agent\'s mission is cut from: the first match wins, none is a refusal.'),
+    .describe("Which template an agent's mission is cut from: the first match wins, none is a refusal."),
   admin: z
     .strictObject({
       bootstrap_token_file: z
@@ -147,7 +169,12 @@ export const brokerSchema = z.strictObject({
     .describe('The admin API.'),
   overload: z
     .strictObject({
-      concurrent_exchanges: z.number().int().min(1).default(256).describe('Exchanges at work at once; more get 503.'),
+      concurrent_exchanges: z
+        .number()
+        .int()
+        .min(1)
+        .default(256)
+        .describe('Exchanges at work at once; more get 503.'),
       concurrent_per_instance: z
         .number()
         .int()
@@ -160,14 +187,19 @@ export const brokerSchema = z.strictObject({
   retention: z
     .strictObject({
       missions: duration().prefault('30d').describe('Ended missions are kept for this long.'),
-      credentials: duration().prefault('7d').describe('Records of expired credentials are kept for this long.'),
+      credentials: duration()
+        .prefault('7d')
+        .describe('Records of expired credentials are kept for this long.'),
       audit: duration().prefault('400d').describe('Sealed audit segments are kept for this long.'),
     })
     .prefault({})
     .describe('What is pruned, and when.'),
   log: z
     .strictObject({
-      level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info').describe('Least severe line printed.'),
+      level: z
+        .enum(['debug', 'info', 'warn', 'error', 'silent'])
+        .default('info')
+        .describe('Least severe line printed.'),
     })
     .prefault({})
     .describe('Log lines go to standard error as JSON.'),

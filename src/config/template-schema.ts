@@ -31,7 +31,9 @@ export const templateSchema = z.strictObject({
     })
     .optional()
     .describe('How often an agent may start one.'),
-  review_every: duration().optional().describe('The approval is due again after this; overdue versions stop dispatching.'),
+  review_every: duration()
+    .optional()
+    .describe('The approval is due again after this; overdue versions stop dispatching.'),
   limits: z
     .strictObject({
       max_derivations: count().optional().describe('Tokens minted under one mission.'),
@@ -42,7 +44,10 @@ export const templateSchema = z.strictObject({
     .array(z.url())
     .default([])
     .describe('Audiences whose servers cannot check proofs: tokens of at most 60 s without one.'),
-  deliver_audiences: z.array(z.url()).default([]).describe('Reserved audiences whose token leaves the broker after all.'),
+  deliver_audiences: z
+    .array(z.url())
+    .default([])
+    .describe('Reserved audiences whose token leaves the broker after all.'),
 });
 
 /**

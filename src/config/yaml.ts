@@ -3,7 +3,7 @@
  * that was probably meant.
  */
 import { readFileSync } from 'node:fs';
-import { LineCounter, type Node, isMap, isNode, isScalar, isSeq, parseDocument } from 'yaml';
+import { isMap, isNode, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
 import { z } from 'zod';
 
 /** What is wrong with a file, one line a fault; safe to print (names keys and places, never values). */
@@ -23,13 +23,19 @@ export function readYaml<Schema extends z.ZodType>(path: string, schema: Schema)
   try {
     text = readFileSync(path, 'utf8');
   } catch (cause) {
-    throw new ConfigFault([`${path}: cannot be read (${(cause as NodeJS.ErrnoException).code ?? 'unknown'})`]);
+    throw new ConfigFault([
+      `${path}: cannot be read (${(cause as NodeJS.ErrnoException).code ?? 'unknown'})`,
+    ]);
   }
   return parseYaml(text, path, schema);
 }
 
 /** @throws ConfigFault */
-export function parseYaml<Schema extends z.ZodType>(text: string, path: string, schema: Schema): z.output<Schema> {
+export function parseYaml<Schema extends z.ZodType>(
+  text: string,
+  path: string,
+  schema: Schema,
+): z.output<Schema> {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, strict: true });
   if (document.errors.length > 0)

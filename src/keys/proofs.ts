@@ -3,7 +3,7 @@
  * judged by the store, in the same transaction as what the proof asked for, so that a restart forgets nothing.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
-import { type CryptoKey, type JWK, calculateJwkThumbprint, compactVerify, importJWK } from 'jose';
+import { type CryptoKey, calculateJwkThumbprint, compactVerify, importJWK, type JWK } from 'jose';
 import { Denied } from '../domain/denial.ts';
 import { checkProofClaims, checkProofHeader, readProof } from '../domain/dpop.ts';
 import type { Proofs } from '../ports.ts';

@@ -5,14 +5,14 @@
  */
 import {
   type CryptoKey,
-  type JWK,
-  type JWTPayload,
-  SignJWT,
   calculateJwkThumbprint,
   exportJWK,
   generateKeyPair,
   importJWK,
+  type JWK,
+  type JWTPayload,
   jwtVerify,
+  SignJWT,
 } from 'jose';
 import type { JsonObject } from '../domain/json.ts';
 import type { Clock, SigningAlg, SigningKeyRecord, Store, TokenClaims, Tokens, Write } from '../ports.ts';
@@ -40,7 +40,10 @@ export interface SigningKeys extends Tokens {
    * Replaces the signing keys. `emergency` stops the old ones at once and takes them out of the key set; the
    * caller appends the feed's `signing_key` denials that the answer names.
    */
-  rotate(now: number, emergency: boolean): Promise<{ readonly created: readonly string[]; readonly revoked: readonly string[] }>;
+  rotate(
+    now: number,
+    emergency: boolean,
+  ): Promise<{ readonly created: readonly string[]; readonly revoked: readonly string[] }>;
   records(): readonly SigningKeyRecord[];
 }
 
@@ -58,7 +61,10 @@ export async function openSigningKeys(options: {
   for (const record of await store.signingKeys()) loaded.set(record.kid, await load(record, seal));
 
   async function create(alg: SigningAlg, now: number, active_from: number): Promise<SigningKeyRecord> {
-    const pair = await generateKeyPair(alg, { extractable: true, ...(alg === 'RS256' && { modulusLength: 2048 }) });
+    const pair = await generateKeyPair(alg, {
+      extractable: true,
+      ...(alg === 'RS256' && { modulusLength: 2048 }),
+    });
     const jwk = await exportJWK(pair.publicKey);
     const kid = await calculateJwkThumbprint(jwk);
     const active_until = active_from + policy.rotate_every_seconds;
@@ -74,7 +80,10 @@ export async function openSigningKeys(options: {
       revoked_at: null,
     };
     // Durable before secret: nothing is signed by a key that a restart would not know.
-    await store.atomically([{ kind: 'insert_signing_key', key: record }, audit(now, 'key.created', kid, alg)]);
+    await store.atomically([
+      { kind: 'insert_signing_key', key: record },
+      audit(now, 'key.created', kid, alg),
+    ]);
     loaded.set(kid, await load(record, seal));
     return record;
   }
@@ -87,7 +96,12 @@ export async function openSigningKeys(options: {
     let best: LoadedKey | null = null;
     for (const key of loaded.values()) {
       const { record } = key;
-      if (record.alg !== alg || record.revoked_at !== null || record.active_from > now || record.active_until <= now)
+      if (
+        record.alg !== alg ||
+        record.revoked_at !== null ||
+        record.active_from > now ||
+        record.active_until <= now
+      )
         continue;
       if (best === null || record.active_from > best.record.active_from) best = key;
     }
@@ -103,7 +117,12 @@ export async function openSigningKeys(options: {
     for (const [kid, key] of loaded) if (key.record.retired_at <= now) loaded.delete(kid);
   }
 
-  async function end(record: SigningKeyRecord, now: number, active_until: number, revoked: boolean): Promise<void> {
+  async function end(
+    record: SigningKeyRecord,
+    now: number,
+    active_until: number,
+    revoked: boolean,
+  ): Promise<void> {
     const ended: SigningKeyRecord = {
       ...record,
       active_until: Math.min(record.active_until, active_until),
@@ -117,7 +136,10 @@ export async function openSigningKeys(options: {
       retired_at: ended.retired_at,
       revoked_at: ended.revoked_at,
     };
-    await store.atomically([write, audit(now, revoked ? 'key.revoked' : 'key.retiring', record.kid, record.alg)]);
+    await store.atomically([
+      write,
+      audit(now, revoked ? 'key.revoked' : 'key.retiring', record.kid, record.alg),
+    ]);
     loaded.set(record.kid, await load(ended, seal));
   }
 
@@ -158,10 +180,16 @@ export async function openSigningKeys(options: {
           token,
           (header) => {
             const key = header.kid === undefined ? undefined : loaded.get(header.kid);
-            if (!key || key.record.revoked_at !== null || key.record.alg !== header.alg) throw new Error('unknown key');
+            if (!key || key.record.revoked_at !== null || key.record.alg !== header.alg)
+              throw new Error('unknown key');
             return key.verify;
           },
-          { issuer, typ, currentDate: new Date(now * 1000), requiredClaims: ['sub', 'aud', 'exp', 'iat', 'jti'] },
+          {
+            issuer,
+            typ,
+            currentDate: new Date(now * 1000),
+            requiredClaims: ['sub', 'aud', 'exp', 'iat', 'jti'],
+          },
         );
         return payload as unknown as TokenClaims;
       } catch {

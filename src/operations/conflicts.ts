@@ -23,7 +23,10 @@ function denialOf(conflict: WriteConflict, write: Write | undefined): Denied | n
   switch (conflict.conflict) {
     case 'replayed':
       return write?.kind === 'use_once' && write.space === ONCE_PROOF
-        ? new Denied({ tag: 'invalid_dpop_proof', detail: 'this proof was used before: make a new one for each request' })
+        ? new Denied({
+            tag: 'invalid_dpop_proof',
+            detail: 'this proof was used before: make a new one for each request',
+          })
         : new Denied({ tag: 'invalid_evidence' }, 'single-use evidence was presented twice');
     case 'evidence_pinned':
       return new Denied({ tag: 'invalid_evidence' }, 'reusable evidence was presented with a second key');
@@ -40,6 +43,7 @@ function denialOf(conflict: WriteConflict, write: Write | undefined): Denied | n
     case 'mission_not_active':
     case 'wrong_version':
     case 'duplicate':
+    case 'slot_taken':
       return null;
     case 'wrong_state':
     case 'same_person':

@@ -6,9 +6,9 @@ import { createHash } from 'node:crypto';
 import { authorityHash, intentHash, proposalHash } from '../domain/anchors.ts';
 import type { AuthoritySet } from '../domain/authority/index.ts';
 import { Denied, malformed } from '../domain/denial.ts';
-import { type Grant, derive, dispatch } from '../domain/grant.ts';
+import { derive, dispatch, type Grant } from '../domain/grant.ts';
 import { type ParsedIntent, requireSupportedControls } from '../domain/intent.ts';
-import { type JsonObject, canonicalize } from '../domain/json.ts';
+import { canonicalize, type JsonObject } from '../domain/json.ts';
 import { type Mission, tierSatisfies } from '../domain/mission.ts';
 import type { TemplateDocument } from '../domain/policy.ts';
 import type { Ports, Selector, ValidatedEvidence, VerifiedProof, Write } from '../ports.ts';
@@ -41,7 +41,8 @@ export async function prepareMission(ports: Ports, declaration: Declaration): Pr
   const policy = ports.policy();
   requireSupportedControls(declared.intent.controls);
   for (const resource of declared.intent.resources)
-    if (policy.audience(resource) === null) throw new Denied({ tag: 'invalid_target' }, `unregistered ${resource}`);
+    if (policy.audience(resource) === null)
+      throw new Denied({ tag: 'invalid_target' }, `unregistered ${resource}`);
 
   const found = dispatch(policy.dispatch, {
     agent: evidence.agent,
@@ -50,7 +51,10 @@ export async function prepareMission(ports: Ports, declaration: Declaration): Pr
     ...(declaration.template_id !== null && { wanted: declaration.template_id }),
   });
   if (found === null)
-    throw new Denied({ tag: 'access_denied', reason: 'policy_denied' }, `no dispatch rule for ${evidence.agent}`);
+    throw new Denied(
+      { tag: 'access_denied', reason: 'policy_denied' },
+      `no dispatch rule for ${evidence.agent}`,
+    );
   const record = await ports.store.approvedTemplate(found.template);
   if (record === null)
     throw new Denied(
@@ -67,7 +71,13 @@ export async function prepareMission(ports: Ports, declaration: Declaration): Pr
       detail: `this kind of mission needs evidence of tier ${template.required_tier}`,
     });
 
-  const grant = derive({ declared, proposal: declaration.proposal, template, catalogue: policy.catalogue, now });
+  const grant = derive({
+    declared,
+    proposal: declaration.proposal,
+    template,
+    catalogue: policy.catalogue,
+    now,
+  });
   if (declaration.refuse_narrowing && grant.narrowed.length > 0)
     throw new Denied({
       tag: 'invalid_authorization_details',
@@ -131,7 +141,12 @@ export async function prepareMission(ports: Ports, declaration: Declaration): Pr
       burst: template.dispatch_rate.count,
     });
   if (template.max_active !== null)
-    writes.push({ kind: 'require_active_below', template_id: template.id, max: template.max_active, at: now });
+    writes.push({
+      kind: 'require_active_below',
+      template_id: template.id,
+      max: template.max_active,
+      at: now,
+    });
   writes.push({ kind: 'insert_mission', mission });
   writes.push({
     kind: 'append_audit',
@@ -183,7 +198,12 @@ export function fingerprintOf(
 export function possession(evidence: ValidatedEvidence, proof: VerifiedProof): Write[] {
   const writes: Write[] = [spend(proof)];
   if (evidence.once !== null)
-    writes.push({ kind: 'use_once', space: ONCE_EVIDENCE, id: evidence.once, expires_at: evidence.expires_at });
+    writes.push({
+      kind: 'use_once',
+      space: ONCE_EVIDENCE,
+      id: evidence.once,
+      expires_at: evidence.expires_at,
+    });
   // Evidence that names no key belongs to the first key seen with it: a copy from a log is worthless.
   if (evidence.bound_jkt === null)
     writes.push({

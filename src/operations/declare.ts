@@ -1,11 +1,18 @@
 /** `POST /missions`: declare once, get every credential, all or none (wire profile 2). */
 import { type AuthoritySet, effective, forAudience } from '../domain/authority/index.ts';
 import { Denied } from '../domain/denial.ts';
-import { type ReportedNarrowing, deriveToken } from '../domain/grant.ts';
+import { deriveToken, type ReportedNarrowing } from '../domain/grant.ts';
 import type { ParsedIntent } from '../domain/intent.ts';
 import { type Mission, missionError, stateAt } from '../domain/mission.ts';
 import type { TemplateDocument } from '../domain/policy.ts';
-import { type Evidence, type Ports, type ValidatedEvidence, type VerifiedProof, type Write, WriteConflict } from '../ports.ts';
+import {
+  type Evidence,
+  type Ports,
+  type ValidatedEvidence,
+  type VerifiedProof,
+  type Write,
+  WriteConflict,
+} from '../ports.ts';
 import { commit } from './conflicts.ts';
 import { findCreation, fingerprintOf, possession, prepareMission, selectorsOf } from './create-mission.ts';
 import { type Manifest, manifestOf } from './manifest.ts';
@@ -64,7 +71,11 @@ async function grantAll(
   const { mission, template } = prepared;
   try {
     const planned = planAll(ports, mission, template, evidence, now);
-    await commit(ports, [...prepared.writes, ...planned.map((token) => token.write), minted(mission, planned, now)]);
+    await commit(ports, [
+      ...prepared.writes,
+      ...planned.map((token) => token.write),
+      minted(mission, planned, now),
+    ]);
     return { manifest: await deliver(ports, mission, planned, now), narrowed: prepared.grant.narrowed };
   } catch (cause) {
     ports.slots.release({ list: mission.status_list, index: mission.status_index });
@@ -144,7 +155,9 @@ async function deliver(
     ports,
     mission,
     tokens.map((token) => token.credential),
-    new Map(tokens.map((token) => [token.claims.jti, { value: token.access_token, token_type: token.token_type }])),
+    new Map(
+      tokens.map((token) => [token.claims.jti, { value: token.access_token, token_type: token.token_type }]),
+    ),
     now,
   );
 }

@@ -93,7 +93,9 @@ function parseAsk(form: ReadonlyMap<string, string>): ExchangeAsk {
     });
   if (type === ACCESS_TOKEN_TYPE) {
     if (intent !== undefined || mission_id !== undefined)
-      throw malformed('a mission token is exchanged within its own mission: no mission_intent, no mission_id');
+      throw malformed(
+        'a mission token is exchanged within its own mission: no mission_intent, no mission_id',
+      );
     return { kind: 'exchange', token };
   }
   const evidence_type = EVIDENCE_TYPES.find((known) => known === type);
@@ -102,7 +104,8 @@ function parseAsk(form: ReadonlyMap<string, string>): ExchangeAsk {
   const evidence = { type: evidence_type, token };
   if (intent !== undefined && mission_id !== undefined)
     throw malformed('mission_intent creates a mission and mission_id renews one: give one of them');
-  if (intent !== undefined) return { kind: 'create', evidence, declared: parseIntentEnvelope(parseJson(intent)) };
+  if (intent !== undefined)
+    return { kind: 'create', evidence, declared: parseIntentEnvelope(parseJson(intent)) };
   if (mission_id !== undefined) {
     for (const name of ['template_id', 'creation_request_id'])
       if (form.has(name)) throw malformed(`${name} belongs to the creation of a mission`);

@@ -4,11 +4,18 @@
  */
 import { type AuthoritySet, effective } from '../domain/authority/index.ts';
 import { Denied, malformed } from '../domain/denial.ts';
-import { type ReportedNarrowing, deriveToken } from '../domain/grant.ts';
+import { deriveToken, type ReportedNarrowing } from '../domain/grant.ts';
 import type { ParsedIntent } from '../domain/intent.ts';
 import { type Mission, missionError, stateAt } from '../domain/mission.ts';
 import type { AudiencePolicy } from '../domain/policy.ts';
-import { type Evidence, type Ports, type ValidatedEvidence, type VerifiedProof, WriteConflict, type Write } from '../ports.ts';
+import {
+  type Evidence,
+  type Ports,
+  type ValidatedEvidence,
+  type VerifiedProof,
+  type Write,
+  WriteConflict,
+} from '../ports.ts';
 import { commit } from './conflicts.ts';
 import {
   findCreation,
@@ -19,7 +26,7 @@ import {
   spend,
 } from './create-mission.ts';
 import type { ExchangeRequest } from './exchange-request.ts';
-import { type MintedToken, TOKEN_TYP, planToken, signToken } from './mint.ts';
+import { type MintedToken, planToken, signToken, TOKEN_TYP } from './mint.ts';
 import { recordingRefusals } from './refusals.ts';
 
 /** Renewals race with containments; each retry sees the newer version. */
@@ -47,15 +54,19 @@ export async function exchange(
     case 'create': {
       const { declared } = request.ask;
       const evidence = await appraise(ports, request.ask.evidence, verified, request.client_id, now);
-      return recordingRefusals(ports, { evidence, now, asked: { resource: request.resource, declared } }, () =>
-        create(ports, request, declared, evidence, verified, audience, now),
+      return recordingRefusals(
+        ports,
+        { evidence, now, asked: { resource: request.resource, declared } },
+        () => create(ports, request, declared, evidence, verified, audience, now),
       );
     }
     case 'renew': {
       const { mission_id } = request.ask;
       const evidence = await appraise(ports, request.ask.evidence, verified, request.client_id, now);
-      return recordingRefusals(ports, { evidence, now, asked: { resource: request.resource, mission_id } }, () =>
-        renew(ports, request, mission_id, evidence, verified, audience, now),
+      return recordingRefusals(
+        ports,
+        { evidence, now, asked: { resource: request.resource, mission_id } },
+        () => renew(ports, request, mission_id, evidence, verified, audience, now),
       );
     }
     case 'exchange':
@@ -119,7 +130,11 @@ async function create(
       cap_at: evidence.caps_token ? evidence.expires_at : null,
       now,
     });
-    await commit(ports, [...prepared.writes, planned.write, minted(mission, planned.claims.jti, audience, now)]);
+    await commit(ports, [
+      ...prepared.writes,
+      planned.write,
+      minted(mission, planned.claims.jti, audience, now),
+    ]);
     return { token: await signToken(ports, planned), mission, narrowed: prepared.grant.narrowed };
   } catch (cause) {
     ports.slots.release({ list: mission.status_list, index: mission.status_index });

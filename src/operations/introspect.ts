@@ -33,16 +33,22 @@ export async function introspect(ports: Ports, verifier: VerifierPolicy, token: 
 
 function stillWithin(
   claims: { readonly aud: string; readonly authorization_details: Parameters<typeof within>[0] },
-  mission: { readonly authority: Parameters<typeof effective>[0]; readonly containments: Parameters<typeof effective>[1] },
+  mission: {
+    readonly authority: Parameters<typeof effective>[0];
+    readonly containments: Parameters<typeof effective>[1];
+  },
 ): boolean {
   const available = forAudience(effective(mission.authority, mission.containments), claims.aud);
   return within(claims.authorization_details, available).ok;
 }
 
-async function blocked(ports: Ports, selectors: ReturnType<typeof selectorsOf>, now: number): Promise<boolean> {
+async function blocked(
+  ports: Ports,
+  selectors: ReturnType<typeof selectorsOf>,
+  now: number,
+): Promise<boolean> {
   const blocks = await ports.store.blocks(now);
   return blocks.some((block) =>
     selectors.some(({ kind, key }) => kind === block.selector.kind && key === block.selector.key),
   );
 }
-

@@ -2,7 +2,13 @@
  * One mission's life from the outside: suspend, resume, contain, revoke, complete. Each changes the mission,
  * the feed and the audit in one transaction, so that an answered revocation is a durable one.
  */
-import { type AuthoritySet, type Containment, type Removal, applyContainment, effective } from '../domain/authority/index.ts';
+import {
+  type AuthoritySet,
+  applyContainment,
+  type Containment,
+  effective,
+  type Removal,
+} from '../domain/authority/index.ts';
 import { Denied, malformed } from '../domain/denial.ts';
 import type { JsonObject } from '../domain/json.ts';
 import { type Mission, type MissionEvent, type MissionState, stateAt } from '../domain/mission.ts';
@@ -102,7 +108,11 @@ export interface ContainRequest extends Intervention {
  * call needs a renewal, and the renewed token has less (wire profile 3).
  * @throws Denied `not_found`, `conflict`, `invalid_request`
  */
-export async function contain(ports: Ports, mission_id: string, request: ContainRequest): Promise<Intervened> {
+export async function contain(
+  ports: Ports,
+  mission_id: string,
+  request: ContainRequest,
+): Promise<Intervened> {
   const now = ports.clock.now();
   const tree = await ports.store.missionTree(mission_id);
   const root = tree.find((mission) => mission.id === mission_id);
@@ -110,7 +120,8 @@ export async function contain(ports: Ports, mission_id: string, request: Contain
   if (request.expected_version !== undefined && request.expected_version !== root.version)
     throw new Denied({ tag: 'conflict', detail: `the mission is at version ${root.version}` });
   const live = tree.filter((mission) => isLive(stateAt(mission, now)));
-  if (!live.includes(root)) throw new Denied({ tag: 'conflict', detail: `the mission is ${stateAt(root, now)}` });
+  if (!live.includes(root))
+    throw new Denied({ tag: 'conflict', detail: `the mission is ${stateAt(root, now)}` });
 
   const containment: Containment = {
     event_id: request.event_id ?? ports.chance.id('evt'),
@@ -133,7 +144,14 @@ export async function contain(ports: Ports, mission_id: string, request: Contain
       continue;
     }
     writes.push(
-      { kind: 'contain', id: mission.id, at: now, expected_version: mission.version, containments, expires_at },
+      {
+        kind: 'contain',
+        id: mission.id,
+        at: now,
+        expected_version: mission.version,
+        containments,
+        expires_at,
+      },
       {
         kind: 'append_feed',
         entry: {

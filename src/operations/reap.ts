@@ -1,6 +1,7 @@
 /** What the clock does to missions: ends those whose time is over, suspends those that fell silent. */
-import type { Ports, RetentionPolicy } from '../ports.ts';
+
 import { Denied } from '../domain/denial.ts';
+import type { Ports, RetentionPolicy } from '../ports.ts';
 import { intervene } from './lifecycle.ts';
 
 const BATCH = 500;

@@ -13,7 +13,11 @@ export async function recordingRefusals<T>(
   who: {
     readonly evidence: ValidatedEvidence;
     readonly now: number;
-    readonly asked: { readonly resource?: string; readonly mission_id?: string; readonly declared?: ParsedIntent };
+    readonly asked: {
+      readonly resource?: string;
+      readonly mission_id?: string;
+      readonly declared?: ParsedIntent;
+    };
   },
   work: () => Promise<T>,
 ): Promise<T> {

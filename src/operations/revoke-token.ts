@@ -49,6 +49,9 @@ export async function revokeToken(
   } catch (cause) {
     if (!(cause instanceof WriteConflict)) throw cause;
     if (cause.conflict === 'replayed')
-      throw new Denied({ tag: 'invalid_dpop_proof', detail: 'this proof was used before: make a new one for each request' });
+      throw new Denied({
+        tag: 'invalid_dpop_proof',
+        detail: 'this proof was used before: make a new one for each request',
+      });
   }
 }

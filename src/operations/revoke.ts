@@ -6,11 +6,25 @@ import { createHash } from 'node:crypto';
 import { Denied, malformed } from '../domain/denial.ts';
 import { rfc3339 } from '../domain/reader.ts';
 import type { FeedKind } from '../domain/revocation.ts';
-import { type BlastRadius, type BlockRecord, type Ports, type Selector, type Write, WriteConflict } from '../ports.ts';
+import {
+  type BlastRadius,
+  type BlockRecord,
+  type Ports,
+  type Selector,
+  type Write,
+  WriteConflict,
+} from '../ports.ts';
 import { type Intervention, lastTokenEnd } from './lifecycle.ts';
 
 /** Revoking one of these without a block would let the next attestation undo it. */
-const BLOCKING: readonly Selector['kind'][] = ['agent', 'instance', 'agent_key', 'rule', 'attester', 'template'];
+const BLOCKING: readonly Selector['kind'][] = [
+  'agent',
+  'instance',
+  'agent_key',
+  'rule',
+  'attester',
+  'template',
+];
 
 export interface RevocationRequest extends Intervention {
   readonly selector: Selector;
@@ -105,7 +119,9 @@ export async function revoke(ports: Ports, request: RevocationRequest): Promise<
       missions: Math.max(radius.missions, committed.changed_missions.length),
       mission_ids: committed.changed_missions.slice(0, 1000),
       born_since_preview:
-        previewed === null ? [] : committed.changed_missions.filter((id) => !previewed.has(shortDigest(id))).slice(0, 1000),
+        previewed === null
+          ? []
+          : committed.changed_missions.filter((id) => !previewed.has(shortDigest(id))).slice(0, 1000),
       seq: committed.feed.at(-1)?.seq ?? null,
       ...(block && { block }),
     };

@@ -13,10 +13,16 @@ export interface VerifierAuthentication {
 
 export interface ClientAssertions {
   /** The verifier whose key signed it and when it ends, or null. */
-  verify(assertion: string, now: number): Promise<{ readonly verifier: VerifierPolicy; readonly expires_at: number } | null>;
+  verify(
+    assertion: string,
+    now: number,
+  ): Promise<{ readonly verifier: VerifierPolicy; readonly expires_at: number } | null>;
 }
 
-export function createVerifierAuthentication(ports: Ports, assertions: ClientAssertions): VerifierAuthentication {
+export function createVerifierAuthentication(
+  ports: Ports,
+  assertions: ClientAssertions,
+): VerifierAuthentication {
   const remembered = new Map<string, { readonly verifier: VerifierPolicy; readonly expires_at: number }>();
   return {
     async authenticate(assertion) {
@@ -25,7 +31,8 @@ export function createVerifierAuthentication(ports: Ports, assertions: ClientAss
       const digest = createHash('sha256').update(assertion).digest('base64url');
       const known = remembered.get(digest);
       // Registration may have changed since: a verifier that was taken out stops at once.
-      if (known && known.expires_at > now && ports.policy().verifiers.includes(known.verifier)) return known.verifier;
+      if (known && known.expires_at > now && ports.policy().verifiers.includes(known.verifier))
+        return known.verifier;
       const verified = await assertions.verify(assertion, now);
       if (verified === null) throw new Denied({ tag: 'invalid_client' });
       if (remembered.size >= REMEMBERED) {

@@ -1,0 +1,227 @@
+/** What agents call: the token endpoint and their missions (wire profile 2). */
+import { z } from 'zod';
+import { parseAuthoritySet } from '../../domain/authority/index.ts';
+import { malformed } from '../../domain/denial.ts';
+import { parseIntent } from '../../domain/intent.ts';
+import { readObject, readText, rfc3339 } from '../../domain/reader.ts';
+import { completeMission } from '../../operations/complete.ts';
+import { declare } from '../../operations/declare.ts';
+import { exchange } from '../../operations/exchange.ts';
+import {
+  ACCESS_TOKEN_TYPE,
+  EVIDENCE_TYPES,
+  EXCHANGE_PARAMETERS,
+  parseExchange,
+} from '../../operations/exchange-request.ts';
+import { readManifest } from '../../operations/read-manifest.ts';
+import { revokeToken } from '../../operations/revoke-token.ts';
+import type { Ports } from '../../ports.ts';
+import { header, type Incoming, json, type Route, readForm, readJsonValue } from '../route.ts';
+import {
+  detailsSchema,
+  manifestSchema,
+  narrowedSchema,
+  oauthErrorSchema,
+  problemSchema,
+} from '../schemas.ts';
+
+/** An intent of full length and a proposal of many entries fit; a flood does not. */
+const TOKEN_BODY_MAX = 131_072;
+
+const tokenForm = z
+  .object({
+    grant_type: z.literal('urn:ietf:params:oauth:grant-type:token-exchange'),
+    subject_token: z.string().describe('Evidence, or a token of this broker.'),
+    subject_token_type: z.enum([ACCESS_TOKEN_TYPE, ...EVIDENCE_TYPES]),
+    resource: z.string().describe('The audience of this token; exactly one.'),
+    mission_intent: z.string().optional().describe('JSON {"intent": {...}}: creates a mission.'),
+    mission_id: z.string().optional().describe('Renews a running mission.'),
+    authorization_details: z.string().optional().describe('JSON: the proposal.'),
+    template_id: z.string().optional(),
+    creation_request_id: z.string().optional().describe('Makes a repeated creation harmless.'),
+    narrowing: z.literal('refuse').optional(),
+    requested_token_type: z.literal(ACCESS_TOKEN_TYPE).optional(),
+    client_id: z.string().optional().describe('May be left out; must be the attested agent.'),
+  })
+  .describe(`Parameters: ${EXCHANGE_PARAMETERS.join(', ')}. Each at most once.`);
+
+const tokenAnswer = z.object({
+  access_token: z.string(),
+  issued_token_type: z.literal(ACCESS_TOKEN_TYPE),
+  token_type: z.enum(['DPoP', 'Bearer']),
+  expires_in: z.number().int(),
+  authorization_details: detailsSchema,
+  narrowed: narrowedSchema,
+  mission_id: z.string(),
+  mission_expires_at: z.string(),
+});
+
+const DECLARATION = [
+  'evidence',
+  'intent',
+  'authorization_details',
+  'template_id',
+  'creation_request_id',
+] as const;
+
+const declaration = z.object({
+  evidence: z.object({ type: z.enum(EVIDENCE_TYPES), token: z.string() }),
+  intent: z.object({ goal: z.string(), resources: z.array(z.string()), expires_at: z.string() }).loose(),
+  authorization_details: detailsSchema.optional(),
+  template_id: z.string().optional(),
+  creation_request_id: z.string().optional(),
+});
+
+export function agentRoutes(ports: Ports): Route[] {
+  const urlOf = (path: string) => `${ports.policy().issuer}${path}`;
+  const holderOf = (incoming: Incoming) => ({
+    authorization: incoming.headers.authorization,
+    proof: header(incoming, 'dpop'),
+    method: incoming.method,
+    // Built from configuration and the routed path, never from a Host header (RFC 9449 section 11.1).
+    url: urlOf(incoming.path),
+  });
+
+  return [
+    {
+      method: 'POST',
+      path: '/token',
+      auth: { kind: 'agent' },
+      errors: 'oauth',
+      hot: true,
+      max_body_bytes: TOKEN_BODY_MAX,
+      describe: {
+        summary: 'Create a mission, renew it, or get a token for another audience of it (RFC 8693)',
+        tag: 'agents',
+        form: tokenForm,
+        responses: {
+          200: { description: 'A token bound to the key of the DPoP proof', schema: tokenAnswer },
+          400: { description: 'Refused', schema: oauthErrorSchema },
+          503: { description: 'Overloaded', schema: oauthErrorSchema },
+        },
+      },
+      async handle(incoming) {
+        const request = parseExchange(readForm(incoming));
+        const answer = await exchange(ports, request, {
+          header: header(incoming, 'dpop'),
+          url: urlOf('/token'),
+        });
+        const { claims } = answer.token;
+        return json(200, {
+          access_token: answer.token.access_token,
+          issued_token_type: ACCESS_TOKEN_TYPE,
+          token_type: answer.token.token_type,
+          expires_in: claims.exp - claims.iat,
+          authorization_details: claims.authorization_details,
+          narrowed: answer.narrowed,
+          mission_id: answer.mission.id,
+          mission_expires_at: rfc3339(answer.mission.expires_at),
+        });
+      },
+    },
+    {
+      method: 'POST',
+      path: '/missions',
+      auth: { kind: 'agent' },
+      errors: 'problem',
+      hot: true,
+      max_body_bytes: TOKEN_BODY_MAX,
+      describe: {
+        summary: 'Declare once, get every credential',
+        tag: 'agents',
+        json: declaration,
+        responses: {
+          201: { description: 'The manifest', schema: manifestSchema },
+          400: { description: 'Refused', schema: problemSchema },
+          403: { description: 'Not permitted', schema: problemSchema },
+        },
+      },
+      async handle(incoming) {
+        const body = readObject(readJsonValue(incoming), 'the body', DECLARATION.map(String));
+        const evidence = readObject(body['evidence'], 'evidence', ['type', 'token']);
+        const type = EVIDENCE_TYPES.find((known) => known === evidence['type']);
+        if (type === undefined) throw malformed(`evidence.type must be one of ${EVIDENCE_TYPES.join(', ')}`);
+        const optional = (name: 'template_id' | 'creation_request_id') =>
+          body[name] === undefined ? null : readText(body[name], name, 128);
+        const answer = await declare(
+          ports,
+          {
+            evidence: { type, token: readText(evidence['token'], 'evidence.token', 16_384) },
+            declared: parseIntent(body['intent']),
+            proposal:
+              body['authorization_details'] === undefined
+                ? null
+                : parseAuthoritySet(body['authorization_details'], 'authorization_details'),
+            template_id: optional('template_id'),
+            creation_request_id: optional('creation_request_id'),
+          },
+          { header: header(incoming, 'dpop'), url: urlOf('/missions') },
+        );
+        return json(201, { ...answer.manifest, narrowed: answer.narrowed });
+      },
+    },
+    {
+      method: 'GET',
+      path: '/missions/{id}',
+      auth: { kind: 'agent' },
+      errors: 'problem',
+      hot: true,
+      describe: {
+        summary: 'What this mission holds, without values',
+        tag: 'agents',
+        responses: {
+          200: { description: 'The manifest', schema: manifestSchema },
+          401: { description: 'No token', schema: problemSchema },
+          404: { description: 'No such mission for this key', schema: problemSchema },
+        },
+      },
+      handle: async (incoming) =>
+        json(200, await readManifest(ports, holderOf(incoming), incoming.params['id'] ?? '')),
+    },
+    {
+      method: 'POST',
+      path: '/missions/{id}/complete',
+      auth: { kind: 'agent' },
+      errors: 'problem',
+      describe: {
+        summary: 'End a mission: its work is done',
+        tag: 'agents',
+        responses: {
+          204: { description: 'Ended; every token of it and below it is refused' },
+          404: { description: 'No such mission for this key', schema: problemSchema },
+          409: { description: 'Already over', schema: problemSchema },
+        },
+      },
+      async handle(incoming) {
+        await completeMission(ports, holderOf(incoming), incoming.params['id'] ?? '');
+        return { status: 204 };
+      },
+    },
+    {
+      method: 'POST',
+      path: '/revoke',
+      auth: { kind: 'agent' },
+      errors: 'oauth',
+      describe: {
+        summary: 'Give back a token (RFC 7009), with a proof by its key',
+        tag: 'agents',
+        form: z.object({
+          token: z.string(),
+          token_type_hint: z.string().optional(),
+          client_id: z.string().optional(),
+        }),
+        responses: {
+          200: { description: 'Revoked, or nothing to revoke' },
+          400: { description: 'Refused', schema: oauthErrorSchema },
+        },
+      },
+      async handle(incoming) {
+        const form = readForm(incoming);
+        const token = form.get('token');
+        if (token === undefined || token === '') throw malformed('token is required');
+        await revokeToken(ports, token, { header: header(incoming, 'dpop'), url: urlOf('/revoke') });
+        return { status: 200, headers: { 'cache-control': 'no-store' } };
+      },
+    },
+  ];
+}

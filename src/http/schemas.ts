@@ -1,0 +1,79 @@
+/** Shapes that several routes share; `openapi.yaml` shows them. */
+import { z } from 'zod';
+
+export const detailsSchema = z.array(z.looseObject({ type: z.string() }));
+
+export const narrowedSchema = z.array(
+  z.object({
+    wanted: z.unknown(),
+    granted: z.unknown(),
+    reason: z.string(),
+    rule: z.string().describe('The rule that cut.'),
+  }),
+);
+
+/** RFC 6749 section 5.2, with the members of wire profile 2.7. */
+export const oauthErrorSchema = z.looseObject({
+  error: z.string(),
+  error_description: z.string().optional(),
+  mission_denial_reason: z.string().optional(),
+  mission_error: z.string().optional(),
+});
+
+/** RFC 9457. */
+export const problemSchema = z.looseObject({
+  type: z.string(),
+  title: z.string(),
+  status: z.number().int(),
+  detail: z.string().optional(),
+});
+
+export const manifestSchema = z.object({
+  mission: z.object({
+    id: z.string(),
+    state: z.string(),
+    version: z.number().int(),
+    expires_at: z.string(),
+    attest_before: z.string(),
+    template: z.object({ id: z.string(), version: z.string() }),
+  }),
+  authorization_details: detailsSchema,
+  limits: z.object({
+    derivations: z.object({ max: z.number().int(), left: z.number().int() }).optional(),
+  }),
+  credentials: z.array(
+    z.object({
+      id: z.string(),
+      type: z.string(),
+      audience: z.string(),
+      expires_at: z.string(),
+      residual_after_revoke_seconds: z.number().int(),
+      value: z.string().optional(),
+      token_type: z.string().optional(),
+    }),
+  ),
+  narrowed: narrowedSchema.optional(),
+});
+
+export const selectorSchema = z.strictObject({
+  kind: z.enum([
+    'token',
+    'mission',
+    'mission_tree',
+    'agent',
+    'instance',
+    'template',
+    'attester',
+    'rule',
+    'agent_key',
+  ]),
+  key: z.string().min(1).max(512),
+});
+
+/** Why: shown to people beside what was done. */
+export const reasonSchema = z.string().min(1).max(1024);
+
+export const cursorQuery = {
+  cursor: z.string().max(512).optional(),
+  limit: z.coerce.number().int().min(1).max(500).default(50),
+};

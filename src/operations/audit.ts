@@ -1,0 +1,29 @@
+/** Sealing and verifying the audit chain. */
+import { sealPayload } from '../domain/audit.ts';
+import type { JsonObject } from '../domain/json.ts';
+import { type Ports, WriteConflict } from '../ports.ts';
+
+export const AUDIT_SEAL_TYP = 'sortie-audit-seal+jwt';
+
+/** Signs every closed segment that has no seal yet. @returns how many */
+export async function sealAudit(ports: Ports): Promise<number> {
+  let sealed = 0;
+  for (const segment of await ports.store.auditSegments()) {
+    if (segment.closed_at === null || segment.seal !== null) continue;
+    const now = ports.clock.now();
+    const seal = await ports.tokens.sign(AUDIT_SEAL_TYP, 'ES256', {
+      iss: ports.policy().issuer,
+      iat: Math.floor(now),
+      ...(sealPayload(segment) as unknown as JsonObject),
+    });
+    try {
+      await ports.store.atomically([
+        { kind: 'seal_audit_segment', segment: segment.segment, sealed_at: now, seal },
+      ]);
+      sealed++;
+    } catch (cause) {
+      if (!(cause instanceof WriteConflict)) throw cause;
+    }
+  }
+  return sealed;
+}
