@@ -4,7 +4,7 @@
  */
 
 import { isFamily, isLiteralAction } from './actions.ts';
-import { type CompiledConstraint, codeOf, compileConstraints } from './constraints/kinds.ts';
+import { type Constraint, compileConstraints } from './constraints/kinds.ts';
 import { type AuthoritySet, type Call, isResourceAccess, type Refusal } from './model.ts';
 import { isAtOrBelow, isCertainlyNormal, normalResource } from './resource.ts';
 import { constraintsOf, scopeOf } from './resource_access.ts';
@@ -12,25 +12,31 @@ import { constraintsOf, scopeOf } from './resource_access.ts';
 interface CompiledEntry {
   /** Place in the set that was compiled. */
   readonly entry: number;
+  readonly constraints: readonly Constraint[];
+}
+
+/** Entries with one resource, so that it is looked at once however many there are. */
+interface Place {
   /** Normal. */
   readonly resource: string;
   /** As granted. */
   readonly given: string;
   readonly prefix: boolean;
-  readonly constraints: readonly CompiledConstraint[];
+  readonly entries: CompiledEntry[];
 }
 
 interface Family {
   /** `invoices.` for `invoices.*`. */
   readonly stem: string;
-  readonly entry: CompiledEntry;
+  readonly places: Place[];
 }
 
 /** Opaque: made by {@link compile}, read by {@link permits}. */
 export interface CompiledAuthority {
-  readonly by_action: ReadonlyMap<string, readonly CompiledEntry[]>;
+  readonly by_action: ReadonlyMap<string, readonly Place[]>;
   readonly families: readonly Family[];
-  readonly entries: readonly CompiledEntry[];
+  /** Every entry, whatever its actions; read only to explain a denial. */
+  readonly places: readonly Place[];
 }
 
 /**
@@ -38,27 +44,31 @@ export interface CompiledAuthority {
  * @throws Denied for a set that `parseAuthoritySet` would refuse: what is not understood never permits
  */
 export function compile(set: AuthoritySet): CompiledAuthority {
-  const by_action = new Map<string, CompiledEntry[]>();
-  const families: Family[] = [];
-  const entries: CompiledEntry[] = [];
+  const by_action = new Map<string, Place[]>();
+  const by_family = new Map<string, Place[]>();
+  const places: Place[] = [];
   for (const [index, entry] of set.entries()) {
     if (!isResourceAccess(entry)) continue;
     const { resource, match } = scopeOf(entry);
-    const constraints = compileConstraints(constraintsOf(entry));
-    const compiled = {
-      entry: index,
-      resource,
-      given: entry.resource,
-      prefix: match === 'prefix',
-      constraints,
-    };
-    entries.push(compiled);
+    const place = { resource, given: entry.resource, prefix: match === 'prefix' };
+    const compiled = { entry: index, constraints: compileConstraints(constraintsOf(entry)) };
+    addTo(places, place, compiled);
     for (const action of entry.actions) {
-      if (isFamily(action)) families.push({ stem: action.slice(0, -1), entry: compiled });
-      else if (by_action.get(action)?.push(compiled) === undefined) by_action.set(action, [compiled]);
+      // A call names no family, so that the two are never looked up in one map.
+      const named = isFamily(action) ? by_family : by_action;
+      const known = named.get(action);
+      if (known === undefined) named.set(action, [{ ...place, entries: [compiled] }]);
+      else addTo(known, place, compiled);
     }
   }
-  return { by_action, families, entries };
+  const families = [...by_family].map(([family, found]) => ({ stem: family.slice(0, -1), places: found }));
+  return { by_action, families, places };
+}
+
+function addTo(places: Place[], place: Omit<Place, 'entries'>, entry: CompiledEntry): void {
+  const same = places.find(({ given, prefix }) => given === place.given && prefix === place.prefix);
+  if (same === undefined) places.push({ ...place, entries: [entry] });
+  else same.entries.push(entry);
 }
 
 /**
@@ -66,14 +76,26 @@ export function compile(set: AuthoritySet): CompiledAuthority {
  * @param now_seconds the verifier's clock, seconds since the epoch, for `time_window`
  */
 export function permits(authority: CompiledAuthority, call: Call, now_seconds: number): Refusal | null {
-  const { action, resource } = call;
-  if (typeof action === 'string' && typeof resource === 'string') {
-    if (somePermits(authority, call, resource, false, now_seconds)) return null;
-    // Looked at again only when a text was not seen to be normal, and only then is anything allocated.
-    const normal = normalResource(resource);
-    if (normal !== null && somePermits(authority, call, normal, true, now_seconds)) return null;
-  }
-  return explain(authority, call, now_seconds);
+  if (!isCall(call)) return { code: 'call_refused' };
+  if (somePermits(authority, call, call.resource, false, now_seconds)) return null;
+  if (!isLiteralAction(call.action)) return { code: 'action_refused', key: 'action' };
+  // Looked at again only when the text was not seen to be normal, and only then is anything allocated.
+  const normal = normalResource(call.resource);
+  if (normal === null) return { code: 'resource_refused', key: 'resource' };
+  if (somePermits(authority, call, normal, true, now_seconds)) return null;
+  return explain(authority, call, normal, now_seconds);
+}
+
+/** A call comes from somebody else's code: its types are a wish. */
+function isCall({ action, resource, parameters, context }: Call): boolean {
+  return (
+    typeof action === 'string' &&
+    typeof resource === 'string' &&
+    typeof parameters === 'object' &&
+    parameters !== null &&
+    typeof context === 'object' &&
+    context !== null
+  );
 }
 
 function somePermits(
@@ -83,70 +105,84 @@ function somePermits(
   normal: boolean,
   now_seconds: number,
 ): boolean {
-  const literal = authority.by_action.get(call.action);
-  if (literal !== undefined) {
-    for (let at = 0; at < literal.length; at++) {
-      const entry = literal[at];
-      if (entry !== undefined && covers(entry, resource, normal) && meets(entry, call, now_seconds))
-        return true;
-    }
-  }
+  const named = authority.by_action.get(call.action);
+  if (named !== undefined && onePermits(named, call, resource, normal, now_seconds)) return true;
   const { families } = authority;
   for (let at = 0; at < families.length; at++) {
     const family = families[at];
     if (family === undefined || !isBelow(call.action, family.stem)) continue;
-    if (covers(family.entry, resource, normal) && meets(family.entry, call, now_seconds)) return true;
+    if (onePermits(family.places, call, resource, normal, now_seconds)) return true;
   }
   return false;
 }
 
-/** True only for one literal action under the stem: a call names no family. */
+function onePermits(
+  places: readonly Place[],
+  call: Call,
+  resource: string,
+  normal: boolean,
+  now_seconds: number,
+): boolean {
+  for (let at = 0; at < places.length; at++) {
+    const place = places[at];
+    if (place === undefined || !covers(place, resource, normal)) continue;
+    for (let index = 0; index < place.entries.length; index++) {
+      const entry = place.entries[index];
+      if (entry !== undefined && meets(entry, call, now_seconds)) return true;
+    }
+  }
+  return false;
+}
+
+/** True only for one literal action under the stem: a call for a family is no call. */
 function isBelow(action: string, stem: string): boolean {
   return action.length > stem.length && action.startsWith(stem) && isLiteralAction(action);
 }
 
 /** Certain, or false. A text that is not known to be normal never counts as below a prefix. */
-function covers(entry: CompiledEntry, resource: string, normal: boolean): boolean {
+function covers(place: Place, resource: string, normal: boolean): boolean {
   // Equal to a normal form, or to what was normalized into it.
-  if (resource === entry.resource || resource === entry.given) return true;
-  return (
-    entry.prefix &&
-    isAtOrBelow(resource, entry.resource) &&
-    (normal || isCertainlyNormal(resource, entry.resource.length))
-  );
+  if (resource === place.resource || resource === place.given) return true;
+  if (!place.prefix || !isAtOrBelow(resource, place.resource)) return false;
+  return normal || isCertainlyNormal(resource, place.resource.length);
 }
 
-function meets(entry: CompiledEntry, call: Call, now_seconds: number): boolean {
-  const { constraints } = entry;
+function meets({ constraints }: CompiledEntry, call: Call, now_seconds: number): boolean {
   for (let at = 0; at < constraints.length; at++) {
-    if (constraints[at]?.check(call, now_seconds) !== 'met') return false;
+    const constraint = constraints[at];
+    if (constraint === undefined) return false;
+    if (constraint.kind.evaluate(constraint.value, call, now_seconds) !== 'met') return false;
   }
   return true;
 }
 
 /** Walks the whole set once more, only to say why: denials may be slow, permits may not. */
-function explain(authority: CompiledAuthority, call: Call, now_seconds: number): Refusal {
+function explain(authority: CompiledAuthority, call: Call, normal: string, now_seconds: number): Refusal {
   const { action, resource } = call;
-  if (typeof action !== 'string' || !isLiteralAction(action))
-    return { code: 'action_refused', key: 'action' };
-  const normal = typeof resource === 'string' ? normalResource(resource) : null;
-  if (normal === null) return { code: 'resource_refused', key: 'resource' };
-  if (authority.entries.length === 0) return { code: 'nothing_granted' };
-  const here = authority.entries.filter(
-    (entry) => entry.resource === normal || (entry.prefix && isAtOrBelow(normal, entry.resource)),
-  );
-  const [first] = here;
+  if (authority.places.length === 0) return { code: 'nothing_granted' };
+  const here = authority.places.filter((place) => covers(place, normal, true));
+  const first = here[0]?.entries[0];
   if (first === undefined) return { code: 'resource_not_covered', key: 'resource', value: resource };
-  const named = new Set([
+  const named = [
     ...(authority.by_action.get(action) ?? []),
-    ...authority.families.filter(({ stem }) => isBelow(action, stem)).map(({ entry }) => entry),
-  ]);
-  for (const entry of here) {
-    if (!named.has(entry)) continue;
-    for (const { key, given, check } of entry.constraints) {
-      const verdict = check(call, now_seconds);
-      if (verdict !== 'met') return { code: codeOf(verdict), entry: entry.entry, key, allowed: given };
+    ...authority.families.filter(({ stem }) => isBelow(action, stem)).flatMap(({ places }) => places),
+  ];
+  for (const place of named) {
+    if (!covers(place, normal, true)) continue;
+    for (const entry of place.entries) {
+      const refusal = constraintRefusal(entry, call, now_seconds);
+      if (refusal !== null) return refusal;
     }
   }
   return { code: 'action_not_covered', entry: first.entry, key: 'actions', value: action };
+}
+
+function constraintRefusal(entry: CompiledEntry, call: Call, now_seconds: number): Refusal | null {
+  for (const { kind, value, given } of entry.constraints) {
+    const verdict = kind.evaluate(value, call, now_seconds);
+    if (verdict === 'met') continue;
+    const code = verdict === 'violated' ? 'constraint_violated' : 'constraint_unevaluable';
+    return { code, entry: entry.entry, key: kind.key, allowed: given };
+  }
+  return null;
 }

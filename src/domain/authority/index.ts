@@ -16,9 +16,12 @@ export {
   type Removal,
   shownContainment,
 } from './containment.ts';
+export { type Change, type Difference, diff } from './diff.ts';
 export type { EntryType } from './entry_type.ts';
+export { explain, explainEntry } from './explain.ts';
 export { catalogueOf, expandFamilies } from './families.ts';
 export { instantMicros } from './instant.ts';
+export { type Finding, type LintRule, lint } from './lint.ts';
 export {
   type AuthorityEntry,
   type AuthoritySet,

@@ -100,8 +100,6 @@ export type RefusalCode =
   /** A key of the ceiling is missing in what is compared with it. */
   | 'constraint_missing'
   | 'constraint_broader'
-  /** A constraint key, or a value of one, that this build does not know. */
-  | 'constraint_unknown'
   /** Two values of one key that nothing can satisfy together. */
   | 'constraint_contradiction'
   /** The call has the needed fact and it is out of bounds. */
@@ -109,6 +107,8 @@ export type RefusalCode =
   /** The call lacks the needed fact, or it has a form that decides nothing. */
   | 'constraint_unevaluable'
   | 'delegation_broader'
+  /** The call has no action, resource, parameters or context of the right type. */
+  | 'call_refused'
   /** The call's resource is in a form that is refused, not normalized. */
   | 'resource_refused'
   /** The call's action is not one literal action. */

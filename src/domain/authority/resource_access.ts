@@ -46,7 +46,7 @@ export const resourceAccess: EntryType<ResourceAccess> = {
   },
 
   within(a, b) {
-    if (!scopeWithin(scopeOf(a), scopeOf(b))) {
+    if (!isPlacedWithin(a, b)) {
       return { code: 'resource_not_covered', key: 'resource', value: a.resource, allowed: b.resource };
     }
     const uncovered = uncoveredAction(a.actions, b.actions);
@@ -106,14 +106,20 @@ export const resourceAccess: EntryType<ResourceAccess> = {
   resourceOf: (entry) => entry.resource,
 };
 
+/** Equal texts need no normalization, and in most comparisons they are equal. */
+function isPlacedWithin(a: ResourceAccess, b: ResourceAccess): boolean {
+  if (a.resource === b.resource) return b.resource_match === 'prefix' || a.resource_match !== 'prefix';
+  return scopeWithin(scopeOf(a), scopeOf(b));
+}
+
 function refused(refusal: Refusal): { readonly refusal: Refusal } {
   return { refusal };
 }
 
 /** The one whose resource lies within the other's; the first of both when they are equal. */
 function narrower(a: ResourceAccess, b: ResourceAccess): ResourceAccess | null {
-  if (scopeWithin(scopeOf(a), scopeOf(b))) return a;
-  return scopeWithin(scopeOf(b), scopeOf(a)) ? b : null;
+  if (isPlacedWithin(a, b)) return a;
+  return isPlacedWithin(b, a) ? b : null;
 }
 
 function write(

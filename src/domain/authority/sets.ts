@@ -113,13 +113,17 @@ function intersectEntry(
   name: string,
 ): { readonly parts: AuthoritySet; readonly cuts: readonly Narrowing[] } {
   const type = entryType(entry.type, 'entry');
+  const cuts: (Refusal | null)[] = ceiling.map((other) =>
+    other.type === entry.type ? type.within(entry, other) : { code: 'type_not_covered', value: entry.type },
+  );
+  // Covered whole: whatever else overlaps it is within it.
+  if (cuts.includes(null)) return { parts: [entry], cuts: [] };
   const parts: Part[] = [];
   let nearest: Refusal = { code: ceiling.length === 0 ? 'nothing_granted' : 'type_not_covered' };
   let nearest_at = -1;
   for (const [at, other] of ceiling.entries()) {
-    if (other.type !== entry.type) continue;
-    const cut = type.within(entry, other);
-    if (cut === null) return { parts: [entry], cuts: [] };
+    const cut = cuts[at];
+    if (other.type !== entry.type || cut === undefined || cut === null) continue;
     const met = type.within(other, entry) === null ? { entry: other } : type.intersect(entry, other);
     if ('entry' in met) parts.push({ entry: met.entry, at, cut });
     else if (nearness(met.refusal.code) > nearness(nearest.code)) {

@@ -1,11 +1,11 @@
 /** Every constraint kind there is, and the reading of a `constraints` object into them. */
 
 import type { JsonObject, JsonValue } from '../../json.ts';
-import type { Call, Refusal, RefusalCode } from '../model.ts';
+import type { Refusal } from '../model.ts';
 import { badAuthority, isPlainText, member, readObject, shown } from '../parse.ts';
 import { allowedTools } from './allowed_tools.ts';
 import { dataClassification } from './data_classification.ts';
-import type { ConstraintKind, Verdict } from './kind.ts';
+import type { ConstraintKind } from './kind.ts';
 import { maxAmount } from './max_amount.ts';
 import { parameterKind } from './parameters.ts';
 import { recipientDomain } from './recipient_domain.ts';
@@ -145,33 +145,12 @@ export function normalConstraints(constraints: Constraints): Constraints {
   );
 }
 
-/** The constraints of an entry, ready to be checked against calls. */
-export interface CompiledConstraint {
-  readonly key: string;
-  readonly given: JsonValue;
-  check(call: Call, now_seconds: number): Verdict;
+/** In the order in which a call is checked: the kinds' own, then parameters as written. */
+export function compileConstraints(constraints: Constraints): readonly Constraint[] {
+  return [...constraints.values()].sort((a, b) => place(a) - place(b));
 }
 
-export function compileConstraints(constraints: Constraints): readonly CompiledConstraint[] {
-  const order = (key: string) => {
-    const at = KINDS.findIndex((kind) => kind.key === key);
-    return at === -1 ? KINDS.length : at;
-  };
-  return [...constraints.values()]
-    .sort((a, b) => order(a.kind.key) - order(b.kind.key))
-    .map(({ kind, value, given }) => ({
-      key: kind.key,
-      given,
-      check: (call, now_seconds) =>
-        isObject(call.context) ? kind.evaluate(value, call, now_seconds) : 'unevaluable',
-    }));
-}
-
-/** A call comes from somebody else's code: its types are a wish. */
-function isObject(context: unknown): boolean {
-  return typeof context === 'object' && context !== null;
-}
-
-export function codeOf(verdict: Exclude<Verdict, 'met'>): RefusalCode {
-  return verdict === 'violated' ? 'constraint_violated' : 'constraint_unevaluable';
+function place({ kind }: Constraint): number {
+  const at = KINDS.findIndex(({ key }) => key === kind.key);
+  return at === -1 ? KINDS.length : at;
 }
