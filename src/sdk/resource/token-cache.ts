@@ -11,6 +11,8 @@ import type { VerifiedToken } from './token.ts';
 /** The last characters are left out: the final one has spare bits. */
 const PRINT_AT = 12;
 const PRINT_LENGTH = 5;
+/** Oldest entries looked at to make room. */
+const LOOKED_AT = 16;
 
 /** 30 bits of the signature part. */
 export function printOf(authorization: string): number {
@@ -74,13 +76,16 @@ export class TokenCache {
     if (this.#tokens.get(print) === token) this.#remove(print, token);
   }
 
-  /** Drops what has expired among the oldest entries, and the oldest one in any case. */
+  /** Drops what has expired among the oldest entries; if nothing has, the oldest one. */
   #makeRoom(now: number): void {
+    let oldest: number | undefined;
     let looked = 0;
     for (const [print, token] of this.#tokens) {
-      if (looked === 0 || token.claims.exp <= now) this.#remove(print, token);
-      if (++looked === 16) break;
+      oldest ??= print;
+      if (token.claims.exp <= now) this.#remove(print, token);
+      if (++looked === LOOKED_AT) break;
     }
+    if (oldest !== undefined && this.#tokens.size >= this.#limits.tokens) this.#evict(oldest);
   }
 
   #evict(print: number): void {
