@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { TIERS } from '../domain/mission.ts';
 import { parsePattern, parseTemplate } from '../domain/trust.ts';
 import { ALGORITHMS } from './jws.ts';
+import { GCP_ISSUER, GITHUB_ISSUER, GITLAB_ISSUER } from './presets/platforms.ts';
 
 /** Turns the domain's teaching errors into zod issues at the right place. */
 function checkedBy(parse: (text: string) => unknown) {
@@ -194,9 +195,154 @@ export const enrolledAttesterSchema = z
   })
   .describe('Keys enrolled with a one-time code, for laptops and machines without a platform identity.');
 
+/** A rule under a preset: agent and instance have defaults, and claims have short names. */
+export const presetRuleSchema = z
+  .strictObject({
+    ...trustRuleSchema.shape,
+    agent: identityTemplate
+      .optional()
+      .describe("Agent id. Default: made of the platform's immutable ids, see docs/attestation.md."),
+    instance: identityTemplate
+      .optional()
+      .describe('Id of the running copy. Default: pod uid, run id, job id or machine id.'),
+  })
+  .describe(
+    "Which of the platform's workloads makes which agent. At least one immutable claim must be matched.",
+  );
+
+const presetRules = z
+  .array(presetRuleSchema)
+  .min(1)
+  .describe('Trust rules, in order; the first that matches wins, none refuses.');
+const presetJwt = {
+  ...jwt,
+  max_age_seconds: jwt.max_age_seconds
+    .unwrap()
+    .optional()
+    .describe("Longest time since the evidence was issued. Default: the platform's own longest life."),
+};
+const platform = { ...presetJwt, ...keySource, ...egress, rules: presetRules };
+
+export const kubernetesAttesterSchema = z
+  .strictObject({
+    kind: z.literal('kubernetes'),
+    ...platform,
+    issuer: z
+      .string()
+      .min(1)
+      .max(512)
+      .describe("The cluster's service account issuer (--service-account-issuer)."),
+    live: z
+      .strictObject({
+        api_server: address
+          .default('https://kubernetes.default.svc')
+          .describe('Address of the API server. Default https://kubernetes.default.svc.'),
+        token_file: z
+          .string()
+          .min(1)
+          .default('/var/run/secrets/kubernetes.io/serviceaccount/token')
+          .describe(
+            'The broker\'s own service account token; it needs "create tokenreviews" and, with check_pod, "get pods".',
+          ),
+        ca_file: z
+          .string()
+          .min(1)
+          .optional()
+          .describe(
+            'PEM certificates of the API server, such as /var/run/secrets/kubernetes.io/serviceaccount/ca.crt.',
+          ),
+        check_pod: z
+          .boolean()
+          .default(true)
+          .describe('See the pod itself: same uid, same service account, running. Default true.'),
+      })
+      .optional()
+      .describe(
+        'Ask the API server about every token (tier "live"). Rules that name tier "reusable" accept the offline check while it cannot be asked.',
+      ),
+  })
+  .describe('Kubernetes service account tokens of one cluster.');
+
+export const githubAttesterSchema = z
+  .strictObject({
+    kind: z.literal('github-actions'),
+    ...platform,
+    issuer: address
+      .default(GITHUB_ISSUER)
+      .describe(`Default ${GITHUB_ISSUER}; an Enterprise Server has its own.`),
+    allow_pull_requests: z
+      .boolean()
+      .default(false)
+      .describe(
+        'Accept runs started by pull requests and comments, which work on what strangers wrote. Default false.',
+      ),
+  })
+  .describe('GitHub Actions workflow runs. Only protected refs, unless a rule names ref_protected.');
+
+export const gitlabAttesterSchema = z
+  .strictObject({
+    kind: z.literal('gitlab'),
+    ...platform,
+    issuer: address
+      .default(GITLAB_ISSUER)
+      .describe(`Address of the GitLab instance. Default ${GITLAB_ISSUER}.`),
+    allow_merge_requests: z
+      .boolean()
+      .default(false)
+      .describe("Accept merge request pipelines, forks' included. Default false."),
+  })
+  .describe('GitLab CI/CD jobs. Only protected refs, unless a rule names ref_protected.');
+
+export const gcpAttesterSchema = z
+  .strictObject({
+    kind: z.literal('gcp'),
+    ...platform,
+    issuer: address.default(GCP_ISSUER).describe(`Default ${GCP_ISSUER}.`),
+  })
+  .describe('Google Compute Engine instance identity tokens (format=full).');
+
+export const azureAttesterSchema = z
+  .strictObject({
+    kind: z.literal('azure'),
+    ...platform,
+    audience: z
+      .string()
+      .min(1)
+      .max(512)
+      .describe(
+        'The application that managed identities ask tokens for, such as api://sortie; Azure does not let a workload choose freely.',
+      ),
+    tenant_id: z.guid().describe('The Microsoft Entra tenant.'),
+    version: z
+      .enum(['v1', 'v2'])
+      .default('v1')
+      .describe('Token version of that application: v1 (issuer sts.windows.net) or v2. Default v1.'),
+    issuer: address
+      .optional()
+      .describe('Replaces the issuer that tenant and version make; for sovereign clouds.'),
+  })
+  .describe('Azure managed identities.');
+
+export const awsWebIdentityAttesterSchema = z
+  .strictObject({
+    kind: z.literal('aws-web-identity'),
+    ...platform,
+    issuer: address.describe(
+      "The account's own issuer, https://<id>.tokens.sts.global.api.aws (aws iam enable-outbound-web-identity-federation).",
+    ),
+  })
+  .describe('AWS outbound identity federation (GetWebIdentityToken).');
+
+/** One entry of `attesters`. */
 export const attesterConfigSchema = z.discriminatedUnion('kind', [
   oidcAttesterSchema,
   enrolledAttesterSchema,
+  kubernetesAttesterSchema,
+  githubAttesterSchema,
+  gitlabAttesterSchema,
+  gcpAttesterSchema,
+  azureAttesterSchema,
+  awsWebIdentityAttesterSchema,
 ]);
 
 export type OidcAttesterConfig = z.infer<typeof oidcAttesterSchema>;

@@ -16,7 +16,18 @@ import {
   type RemoteKeysOptions,
   readJwks,
 } from './jwks.ts';
+import { reviewedKubernetes } from './kubernetes-review.ts';
 import { oidcAttester } from './oidc.ts';
+import {
+  checkAws,
+  checkAzure,
+  checkGithub,
+  checkGitlab,
+  checkKubernetes,
+  withAwsSource,
+} from './presets/checks.ts';
+import { AWS, AZURE, GCP, GITHUB, GITLAB, KUBERNETES } from './presets/platforms.ts';
+import { type PlatformCheck, type Preset, presetRules } from './presets/preset.ts';
 import { type AttestationRegistry, attestationRegistry } from './registry.ts';
 
 export interface AttestationOptions {
@@ -52,6 +63,13 @@ function createAttester(config: AttesterConfig, options: AttestationOptions): At
         keys: oidcKeys(config, options.fetch ?? fetchGuarded),
         rules: compileTrustRules(config.rules),
       });
+    case 'kubernetes':
+    case 'github-actions':
+    case 'gitlab':
+    case 'gcp':
+    case 'azure':
+    case 'aws-web-identity':
+      return presetAttester(config, options);
     case 'enrolled':
       return enrolledAttester({
         name: config.name,
@@ -61,6 +79,83 @@ function createAttester(config: AttesterConfig, options: AttestationOptions): At
         store: options.store,
       });
   }
+}
+
+type PresetConfig = Extract<
+  AttesterConfig,
+  { kind: 'kubernetes' | 'github-actions' | 'gitlab' | 'gcp' | 'azure' | 'aws-web-identity' }
+>;
+
+/** What a platform's kind adds to the generic attester. */
+function platformOf(config: PresetConfig): {
+  readonly preset: Preset;
+  readonly issuer: string;
+  readonly check?: PlatformCheck;
+  readonly derive?: typeof withAwsSource;
+  readonly jwks_uri?: string;
+} {
+  switch (config.kind) {
+    case 'kubernetes':
+      return { preset: KUBERNETES, issuer: config.issuer, check: checkKubernetes };
+    case 'github-actions':
+      return { preset: GITHUB, issuer: config.issuer, check: checkGithub(config.allow_pull_requests) };
+    case 'gitlab':
+      return {
+        preset: GITLAB,
+        issuer: config.issuer,
+        check: checkGitlab(config.issuer, config.allow_merge_requests),
+      };
+    case 'gcp':
+      return { preset: GCP, issuer: config.issuer };
+    case 'azure': {
+      const login = `https://login.microsoftonline.com/${config.tenant_id}`;
+      const issuer =
+        config.version === 'v1' ? `https://sts.windows.net/${config.tenant_id}/` : `${login}/v2.0`;
+      return {
+        preset: AZURE,
+        issuer: config.issuer ?? issuer,
+        check: checkAzure(config.tenant_id),
+        // Version 1 tokens have an issuer whose discovery lies elsewhere; the tenant's keys are the same.
+        ...(config.issuer === undefined ? { jwks_uri: `${login}/discovery/v2.0/keys` } : {}),
+      };
+    }
+    case 'aws-web-identity':
+      return { preset: AWS, issuer: config.issuer, check: checkAws, derive: withAwsSource };
+  }
+}
+
+function presetAttester(config: PresetConfig, options: AttestationOptions): Attester {
+  const fetch = options.fetch ?? fetchGuarded;
+  const { preset, issuer, check, derive, jwks_uri } = platformOf(config);
+  const given = config.jwks ?? config.jwks_file ?? config.jwks_uri;
+  const keys = { ...config, issuer, ...(given === undefined && jwks_uri !== undefined ? { jwks_uri } : {}) };
+  const audience = config.audience ?? options.issuer;
+  const attester = oidcAttester({
+    name: config.name,
+    kind: config.kind,
+    issuer,
+    audience,
+    algorithms: preset.algorithms,
+    typ: [],
+    times: {
+      leeway_seconds: config.leeway_seconds,
+      max_age_seconds: config.max_age_seconds ?? preset.max_age_seconds,
+    },
+    keys: oidcKeys(keys, fetch),
+    rules: compileTrustRules(presetRules(config.kind, preset, config.rules)),
+    ...(check === undefined ? {} : { check }),
+    ...(derive === undefined ? {} : { derive }),
+  });
+  if (config.kind !== 'kubernetes' || config.live === undefined) return attester;
+  const { allow_private_addresses, timeout_ms, live } = config;
+  return reviewedKubernetes(attester, {
+    ...live,
+    ca_file: live.ca_file ?? null,
+    audience,
+    allow_private_addresses,
+    timeout_ms,
+    fetch,
+  });
 }
 
 type KeyConfig = Pick<

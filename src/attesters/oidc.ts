@@ -2,6 +2,7 @@
  * Evidence that is a JWT of an OpenID Connect issuer: the generic attester under every platform preset.
  * Order: cheap checks first (issuer, algorithm, audience, times), then the key, then the signature.
  */
+import type { JsonObject } from '../domain/json.ts';
 import type { CompiledTrustRule } from '../domain/trust.ts';
 import {
   type Appraisal,
@@ -26,6 +27,10 @@ export interface OidcAttesterOptions {
   readonly times: TimeLimits;
   readonly keys: KeySource;
   readonly rules: readonly CompiledTrustRule[];
+  /** Relations between claims that the platform promises. @throws Refusal */
+  readonly check?: (claims: JsonObject) => void;
+  /** Adds claims that rules may use, made of verified ones. */
+  readonly derive?: (claims: JsonObject) => JsonObject;
 }
 
 /** An {@link Attester} for one issuer. */
@@ -57,8 +62,9 @@ async function appraise(
   const bound_jkt = checkAudience(claims, options.audience, context);
   const expires_at = checkTimes(claims, context.now, options.times);
   verifyJws(jws, options.algorithms, await options.keys.find(jws.kid, jws.alg, context.now));
+  options.check?.(claims);
   return {
-    claims,
+    claims: options.derive?.(claims) ?? claims,
     tier: bound_jkt === null ? 'reusable' : 'bound',
     degraded: false,
     digest: jws.digest,

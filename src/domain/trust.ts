@@ -72,8 +72,8 @@ export class TrustRuleError extends Error {
 }
 
 /** Longest agent or instance id, and longest claim value that may enter one, in characters. */
-export const MAX_IDENTITY_LENGTH = 512;
-const MAX_CLAIM_LENGTH = 256;
+export const MAX_IDENTITY_LENGTH = 1024;
+const MAX_CLAIM_LENGTH = 512;
 const MAX_PATTERN_LENGTH = 1024;
 const MAX_ARRAY_SCANNED = 256;
 

@@ -147,7 +147,7 @@ describe('a trust rule', () => {
   it('does not match where an id would have a hole', () => {
     expect(apply({}, { sub: 'x' })).toBeNull();
     expect(apply({}, { sub: 'x', jti: '' })).toBeNull();
-    expect(apply({}, { sub: 'x', jti: 'j'.repeat(300) })).toBeNull();
+    expect(apply({}, { sub: 'x', jti: 'j'.repeat(600) })).toBeNull();
     expect(apply({}, { sub: 'x', jti: '\ud800' })).toBeNull();
   });
 
