@@ -50,12 +50,8 @@ export const templateSchema = z.strictObject({
     .describe('Reserved audiences whose token leaves the broker after all.'),
 });
 
-/**
- * The document as stored and hashed.
- * @throws z.ZodError for the shape, Denied for the ceiling
- */
-export function parseTemplate(value: unknown): TemplateDocument {
-  const file = templateSchema.parse(value);
+/** The document as stored and hashed. @throws Denied for the ceiling */
+export function templateOf(file: z.output<typeof templateSchema>): TemplateDocument {
   return {
     id: file.id,
     version: file.version,

@@ -1,22 +1,17 @@
-/**
- * The only pattern language of the configuration: exact strings, or `*` standing for one whole segment between
- * slashes. It cannot be written so that it matches more than it seems to, and it runs in linear time.
- */
+/** Patterns of the configuration as text; the language is that of trust rules (`trust.ts`). */
+import { matchesPattern as matchesParsed, parsePattern } from './trust.ts';
 
 /** `k8s/payments/*` matches `k8s/payments/reconciler`, not `k8s/payments`, not `k8s/payments/a/b`. */
 export function matchesPattern(pattern: string, value: string): boolean {
-  const wanted = pattern.split('/');
-  const segments = value.split('/');
-  return (
-    wanted.length === segments.length &&
-    wanted.every((segment, index) => (segment === '*' ? segments[index] !== '' : segment === segments[index]))
-  );
+  return matchesParsed(parsePattern(pattern), value);
 }
 
-/** Null if `pattern` is well formed, else what is wrong: `*` beside other characters would look like a wildcard. */
+/** Null if `pattern` is well formed, else what is wrong with it. */
 export function patternFault(pattern: string): string | null {
-  if (pattern === '') return 'is empty';
-  for (const segment of pattern.split('/'))
-    if (segment !== '*' && segment.includes('*')) return 'has a * that is not a whole segment between slashes';
-  return null;
+  try {
+    parsePattern(pattern);
+    return null;
+  } catch (cause) {
+    return (cause as Error).message;
+  }
 }
