@@ -9,7 +9,7 @@ import { canonicalize } from '../domain/json.ts';
 import type { AudiencePolicy, TemplateDocument } from '../domain/policy.ts';
 import type { RegisteredVerifier } from '../keys/client-assertions.ts';
 import type { Policy } from '../ports.ts';
-import { type BrokerConfig, type SecretSource, brokerSchema } from './schema.ts';
+import { type BrokerConfig, brokerSchema, type SecretSource } from './schema.ts';
 import { templateOf, templateSchema } from './template-schema.ts';
 import { ConfigFault, readYaml } from './yaml.ts';
 
@@ -44,7 +44,9 @@ export function loadConfig(path: string): LoadedConfig {
   const byResource = new Map(audiences.map((audience) => [audience.resource, audience]));
   const verifiers = config.verifiers.map((verifier): RegisteredVerifier => {
     if (!byResource.has(verifier.audience))
-      throw new ConfigFault([`${absolute}: verifier ${verifier.id} names an audience that is not registered`]);
+      throw new ConfigFault([
+        `${absolute}: verifier ${verifier.id} names an audience that is not registered`,
+      ]);
     const policy = { id: verifier.id, audience: verifier.audience };
     const { auth } = verifier;
     if ('evidence' in auth) return { policy, auth: { kind: 'evidence', ...auth.evidence } };
@@ -84,14 +86,17 @@ export function relativeTo(config_path: string, path: string): string {
 export function readSecret(source: SecretSource, config_path: string, env: NodeJS.ProcessEnv): string {
   if ('from_env' in source) {
     const value = env[source.from_env];
-    if (value === undefined || value === '') throw new ConfigFault([`environment variable ${source.from_env} is not set`]);
+    if (value === undefined || value === '')
+      throw new ConfigFault([`environment variable ${source.from_env} is not set`]);
     return value;
   }
   const path = relativeTo(config_path, source.from_file);
   try {
     return readFileSync(path, 'utf8').trim();
   } catch (cause) {
-    throw new ConfigFault([`${path}: cannot be read (${(cause as NodeJS.ErrnoException).code ?? 'unknown'})`]);
+    throw new ConfigFault([
+      `${path}: cannot be read (${(cause as NodeJS.ErrnoException).code ?? 'unknown'})`,
+    ]);
   }
 }
 
@@ -100,7 +105,9 @@ function readTemplates(config: BrokerConfig, path: string): TemplateDocument[] {
   const folder = relativeTo(path, config.templates.folder);
   let names: string[];
   try {
-    names = readdirSync(folder).filter((name) => name.endsWith('.yaml')).sort();
+    names = readdirSync(folder)
+      .filter((name) => name.endsWith('.yaml'))
+      .sort();
   } catch {
     throw new ConfigFault([`${folder}: cannot be listed`]);
   }
@@ -111,14 +118,17 @@ function readTemplates(config: BrokerConfig, path: string): TemplateDocument[] {
   const ids = new Set(templates.map((template) => template.id));
   for (const rule of config.dispatch)
     if (!ids.has(rule.template) && config.development)
-      throw new ConfigFault([`${path}: dispatch names template ${rule.template}, which no file of ${folder} defines`]);
+      throw new ConfigFault([
+        `${path}: dispatch names template ${rule.template}, which no file of ${folder} defines`,
+      ]);
   return templates;
 }
 
 function readKeySet(path: string): readonly JWK[] {
   try {
     const { keys } = JSON.parse(readFileSync(path, 'utf8')) as { keys: JWK[] };
-    if (!Array.isArray(keys) || keys.length === 0 || keys.some((key) => key.kty === 'oct' || 'd' in key)) throw null;
+    if (!Array.isArray(keys) || keys.length === 0 || keys.some((key) => key.kty === 'oct' || 'd' in key))
+      throw null;
     return keys;
   } catch {
     throw new ConfigFault([`${path}: must be a JSON Web Key Set of public keys`]);

@@ -206,7 +206,9 @@ export class RevocationFeed {
   ): Promise<readonly Acknowledgement[]> {
     const concerned = () =>
       this.verifiers().filter(
-        (view) => view.connected && (audiences === null || (view.audience !== null && audiences.includes(view.audience))),
+        (view) =>
+          view.connected &&
+          (audiences === null || (view.audience !== null && audiences.includes(view.audience))),
       );
     const enforced = (view: VerifierInstance) => view.epoch === this.#epoch && view.seq >= seq;
     const deadline = performance.now() + max_ms;

@@ -2,7 +2,7 @@
  * How a verifier's process proves what it is: private_key_jwt (RFC 7523), or evidence that a trust rule maps to
  * the registered agent (wire profile 3).
  */
-import { type CryptoKey, decodeProtectedHeader, decodeJwt, importJWK, type JWK, jwtVerify } from 'jose';
+import { type CryptoKey, decodeJwt, decodeProtectedHeader, importJWK, type JWK, jwtVerify } from 'jose';
 import { matchesPattern } from '../domain/pattern.ts';
 import type { ClientAssertions } from '../operations/verifiers.ts';
 import type { Attestation, VerifierPolicy } from '../ports.ts';
@@ -36,7 +36,12 @@ export function createClientAssertions(options: {
     return key;
   };
 
-  async function byKey(assertion: string, now: number, keys: readonly JWK[], id: string): Promise<number | null> {
+  async function byKey(
+    assertion: string,
+    now: number,
+    keys: readonly JWK[],
+    id: string,
+  ): Promise<number | null> {
     const header = decodeProtectedHeader(assertion);
     const { alg } = header;
     if (alg === undefined || !ALGS.includes(alg) || !TYPS.includes(header.typ?.toLowerCase())) return null;
@@ -94,7 +99,9 @@ export function createClientAssertions(options: {
             auth.attester === evidence.attester &&
             matchesPattern(auth.agent, evidence.agent),
         );
-        return found ? { verifier: found.policy, expires_at: Math.min(evidence.expires_at, now + MAX_SECONDS) } : null;
+        return found
+          ? { verifier: found.policy, expires_at: Math.min(evidence.expires_at, now + MAX_SECONDS) }
+          : null;
       } catch {
         return null;
       }

@@ -55,8 +55,10 @@ export interface RevocationAnswer {
   readonly credentials: readonly Residual[];
   readonly bulk_token?: string;
   readonly block?: BlockRecord;
-  /** Feed position at which this is enforced; watch `GET /admin/v1/verifiers` for who acknowledged it. */
+  /** Feed position at which this is enforced. */
   readonly seq: number | null;
+  /** Audiences that were told; null for all of them. */
+  readonly audiences: readonly string[] | null;
 }
 
 /** @throws Denied `not_found`, `conflict`, `invalid_request` */
@@ -72,7 +74,13 @@ export async function revoke(ports: Ports, request: RevocationRequest): Promise<
     credentials: residuals(ports, radius, now),
   };
   if (request.dry_run)
-    return { ...answer, born_since_preview: [], bulk_token: bulkToken(selector, radius, now), seq: null };
+    return {
+      ...answer,
+      born_since_preview: [],
+      bulk_token: bulkToken(selector, radius, now),
+      seq: null,
+      audiences: [],
+    };
   const previewed = request.bulk_token === undefined ? null : readBulkToken(request.bulk_token, selector);
 
   const block: BlockRecord | null =
@@ -123,11 +131,12 @@ export async function revoke(ports: Ports, request: RevocationRequest): Promise<
           ? []
           : committed.changed_missions.filter((id) => !previewed.has(shortDigest(id))).slice(0, 1000),
       seq: committed.feed.at(-1)?.seq ?? null,
+      audiences: committed.feed.length === 0 ? [] : (committed.feed.at(-1)?.audiences ?? null),
       ...(block && { block }),
     };
   } catch (cause) {
     if (!(cause instanceof WriteConflict)) throw cause;
-    if (cause.conflict === 'repeated') return { ...answer, born_since_preview: [], seq: null };
+    if (cause.conflict === 'repeated') return { ...answer, born_since_preview: [], seq: null, audiences: [] };
     if (selector.kind === 'token') throw new Denied({ tag: 'not_found' });
     throw new Denied({ tag: 'conflict', detail: cause.conflict });
   }

@@ -5,6 +5,7 @@ import { Denied, malformed } from '../../domain/denial.ts';
 import { MISSION_STATES } from '../../domain/mission.ts';
 import type { TemplateDocument } from '../../domain/policy.ts';
 import { instant } from '../../domain/reader.ts';
+import type { RevocationFeed } from '../../feed/feed.ts';
 import { issueAdminToken, revokeAdminToken } from '../../operations/admin-tokens.ts';
 import { block, unblock } from '../../operations/blocks.ts';
 import { contain, type Intervened, intervene } from '../../operations/lifecycle.ts';
@@ -22,6 +23,9 @@ import {
 } from '../route.ts';
 import { cursorQuery, problemSchema, reasonSchema, selectorSchema } from '../schemas.ts';
 import { credentialView, missionDetail, missionSummary, templateView, viewSchemas } from '../views.ts';
+
+/** Verifiers acknowledge in milliseconds; one that does not is reported, not waited for. */
+const ACKNOWLEDGEMENT_WAIT_MS = 500;
 
 const interventionBody = {
   reason: reasonSchema,
@@ -87,7 +91,7 @@ function actorOf(incoming: Incoming): string {
 
 export function adminRoutes(
   ports: Ports,
-  options: { readonly parseTemplate: (value: unknown) => TemplateDocument },
+  options: { readonly parseTemplate: (value: unknown) => TemplateDocument; readonly feed: RevocationFeed },
 ): Route[] {
   const intervened = (result: Intervened) =>
     json(200, {
@@ -226,7 +230,13 @@ export function adminRoutes(
         // A responder ends missions, instances and agents; policies and attesters are an admin's.
         if (wide && !asked.dry_run && incoming.admin?.role !== 'admin')
           throw new Denied({ tag: 'forbidden', needs: 'admin' });
-        return json(200, await revoke(ports, { actor: actorOf(incoming), ...asked }));
+        const answer = await revoke(ports, { actor: actorOf(incoming), ...asked });
+        // Durable by now; a moment's wait lets the answer say who already enforces it.
+        const verifiers =
+          answer.seq === null
+            ? []
+            : await options.feed.acknowledgements(answer.seq, answer.audiences, ACKNOWLEDGEMENT_WAIT_MS);
+        return json(200, { ...answer, verifiers });
       },
     },
     {

@@ -5,7 +5,7 @@ import type { RevocationFeed } from '../../feed/feed.ts';
 import type { SignedBundle } from '../../operations/bundle.ts';
 import { introspect } from '../../operations/introspect.ts';
 import type { Ports, VerifierPolicy } from '../../ports.ts';
-import { type Incoming, type Route, header, json, readForm, readJson } from '../route.ts';
+import { header, type Incoming, json, type Route, readForm, readJson } from '../route.ts';
 import { oauthErrorSchema, problemSchema } from '../schemas.ts';
 
 /** RFC 9701. */
@@ -61,7 +61,10 @@ export function verifierRoutes(
         tag: 'verifiers',
         form: introspectForm,
         responses: {
-          200: { description: 'Claims, or {"active": false}', schema: z.looseObject({ active: z.boolean() }) },
+          200: {
+            description: 'Claims, or {"active": false}',
+            schema: z.looseObject({ active: z.boolean() }),
+          },
           401: { description: 'Not a registered verifier', schema: oauthErrorSchema },
         },
       },
@@ -77,7 +80,11 @@ export function verifierRoutes(
           iat: Math.floor(ports.clock.now()),
           token_introspection: answer,
         });
-        return { status: 200, headers: { 'content-type': INTROSPECTION_JWT, 'cache-control': 'no-store' }, text: signed };
+        return {
+          status: 200,
+          headers: { 'content-type': INTROSPECTION_JWT, 'cache-control': 'no-store' },
+          text: signed,
+        };
       },
     },
     {
@@ -151,7 +158,11 @@ export function verifierRoutes(
         const last = header(incoming, 'last-event-id');
         return {
           status: 200,
-          headers: { 'content-type': 'text/event-stream', 'cache-control': 'no-store', 'x-accel-buffering': 'no' },
+          headers: {
+            'content-type': 'text/event-stream',
+            'cache-control': 'no-store',
+            'x-accel-buffering': 'no',
+          },
           stream: (sink) => void parts.feed.open(verifier, last ?? null, sink),
         };
       },

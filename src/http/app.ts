@@ -1,0 +1,112 @@
+/** All routes over one server: who may call what, what is shed, what is counted. */
+import type { Server } from 'node:http';
+import { z } from 'zod';
+import type { TemplateDocument } from '../domain/policy.ts';
+import type { RevocationFeed } from '../feed/feed.ts';
+import { authenticateAdmin } from '../operations/admin-tokens.ts';
+import type { SignedBundle } from '../operations/bundle.ts';
+import type { VerifierAuthentication } from '../operations/verifiers.ts';
+import type { Ports, VerifierPolicy } from '../ports.ts';
+import { createAdmission, type OverloadPolicy } from './admission.ts';
+import type { Route } from './route.ts';
+import { adminRoutes } from './routes/admin.ts';
+import { adminOperationRoutes } from './routes/admin-operations.ts';
+import { agentRoutes } from './routes/agents.ts';
+import { metadataRoutes } from './routes/metadata.ts';
+import { assertionOf, verifierRoutes } from './routes/verifiers.ts';
+import { createHttpServer, type RequestObservation } from './server.ts';
+
+export interface AppParts {
+  readonly ports: Ports;
+  readonly feed: RevocationFeed;
+  readonly bundle: (verifier: VerifierPolicy) => Promise<SignedBundle>;
+  readonly statusList: (id: string) => Promise<string>;
+  readonly verifiers: VerifierAuthentication;
+  readonly parseTemplate: (value: unknown) => TemplateDocument;
+  readonly explainEvidence: (token: string) => Promise<unknown>;
+  readonly rotateKeys: (emergency: boolean, actor: string) => Promise<unknown>;
+  readonly metrics: { readonly content_type: string; text(): Promise<string> };
+  readonly overload: OverloadPolicy;
+  observe(event: RequestObservation): void;
+}
+
+export function routeTable(parts: AppParts): Route[] {
+  const { ports } = parts;
+  return [
+    ...agentRoutes(ports),
+    ...verifierRoutes(ports, parts),
+    ...metadataRoutes(ports, parts.statusList),
+    ...adminRoutes(ports, parts),
+    ...adminOperationRoutes(parts),
+    ...operationRoutes(parts),
+  ];
+}
+
+function operationRoutes(parts: AppParts): Route[] {
+  const { store } = parts.ports;
+  return [
+    {
+      method: 'GET',
+      path: '/healthz',
+      auth: { kind: 'public' },
+      errors: 'problem',
+      hot: true,
+      describe: {
+        summary: 'The server answers',
+        tag: 'operations',
+        responses: { 200: { description: 'Alive', schema: z.object({ status: z.literal('ok') }) } },
+      },
+      handle: () => ({ status: 200, json: { status: 'ok' } }),
+    },
+    {
+      method: 'GET',
+      path: '/readyz',
+      auth: { kind: 'public' },
+      errors: 'problem',
+      hot: true,
+      describe: {
+        summary: 'A mission could be recorded now',
+        tag: 'operations',
+        responses: {
+          200: { description: 'Ready', schema: z.object({ status: z.string() }) },
+          503: { description: 'The store does not accept writes', schema: z.object({ status: z.string() }) },
+        },
+      },
+      async handle() {
+        const ready = await store.healthy();
+        return { status: ready ? 200 : 503, json: { status: ready ? 'ready' : 'store_unavailable' } };
+      },
+    },
+    {
+      method: 'GET',
+      path: '/metrics',
+      auth: { kind: 'admin', role: 'viewer' },
+      errors: 'problem',
+      describe: {
+        summary: 'Counters and latencies in the Prometheus text format',
+        tag: 'operations',
+        responses: { 200: { description: 'Metrics', content_type: 'text/plain' } },
+      },
+      handle: async () => ({
+        status: 200,
+        headers: { 'content-type': parts.metrics.content_type },
+        text: await parts.metrics.text(),
+      }),
+    },
+  ];
+}
+
+/** The server, not yet listening. */
+export function createApp(parts: AppParts): { readonly server: Server; readonly routes: readonly Route[] } {
+  const routes = routeTable(parts);
+  const server = createHttpServer({
+    routes,
+    authenticateVerifier: (authorization, form) =>
+      parts.verifiers.authenticate(assertionOf(authorization, form)),
+    authenticateAdmin: (authorization, needs) => authenticateAdmin(parts.ports, authorization, needs),
+    nonce: () => parts.ports.proofs.nonce(parts.ports.clock.now()),
+    admit: createAdmission(parts.overload),
+    observe: (event) => parts.observe(event),
+  });
+  return { server, routes };
+}
