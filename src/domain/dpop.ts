@@ -135,14 +135,17 @@ const HASH = 0x23;
 const PERCENT = 0x25;
 const BACKSLASH = 0x5c;
 const SLASH = 0x2f;
+const AT = 0x40;
 const DOT = 0x2e;
 
-/** `true` if nothing in the text needs normalizing or refusing: visible ASCII, no `%`, `?`, `#`, `\\`, no `/.`. */
+/** `true` if nothing in the text needs normalizing or refusing: plain characters only, and no `/.`. */
 function isPlain(text: string): boolean {
+  if (!text.startsWith('https://') && !text.startsWith('http://')) return false;
   for (let at = 0; at < text.length; at++) {
     const unit = text.charCodeAt(at);
     if (unit <= 0x20 || unit >= 0x7f) return false;
-    if (unit === QUESTION || unit === HASH || unit === PERCENT || unit === BACKSLASH) return false;
+    if (unit === QUESTION || unit === HASH || unit === PERCENT || unit === BACKSLASH || unit === AT)
+      return false;
     if (unit === SLASH && text.charCodeAt(at + 1) === DOT) return false;
   }
   return true;

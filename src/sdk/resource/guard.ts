@@ -2,7 +2,6 @@
  * The guard: judges one call, in one turn, without the network. Framework-free; adapters build the call and send the
  * answer. Whatever goes wrong in here denies.
  */
-import { CONSEQUENTIAL } from '../../domain/bundle.ts';
 import type { GuardedCall } from './call.ts';
 import { answerOf, type DenialAnswer, denied, type GuardDenial } from './denial.ts';
 import type { ResourceMetadata } from './metadata.ts';
@@ -68,7 +67,7 @@ export class Guard {
 
   /** Whether this call needs the broker's word: then only {@link decide} can permit it. */
   needsBroker(call: Pick<GuardedCall, 'action' | 'consequential'>): boolean {
-    return call.consequential === true || this.#state.labelsOf(call.action).includes(CONSEQUENTIAL);
+    return call.consequential === true || this.#state.isConsequential(call.action);
   }
 
   /**

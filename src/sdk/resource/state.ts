@@ -1,8 +1,9 @@
 /** Everything that the stages read. Changed only by the feed client (bundle, revocations), never by a call's content. */
 import { randomBytes } from 'node:crypto';
-import type { Bundle } from '../../domain/bundle.ts';
+import { type Bundle, CONSEQUENTIAL } from '../../domain/bundle.ts';
 import { RevocationSet } from '../../domain/revocation-set.ts';
 import { Allotments } from './allotments.ts';
+import { AuthorityPool } from './authority-pool.ts';
 import type { GuardedCall } from './call.ts';
 import type { GuardDenial } from './denial.ts';
 import { type KeyRing, keyRing } from './keys.ts';
@@ -28,6 +29,8 @@ export interface GuardLimits {
   readonly proofs?: number;
   /** Imported proof keys held. Default 16,384. */
   readonly proof_keys?: number;
+  /** Different authority sets held compiled. Default 4,096. */
+  readonly authorities?: number;
   /** Tokens with an allotment counted at once. Default 65,536. */
   readonly allotments?: number;
 }
@@ -54,11 +57,13 @@ export class GuardState {
   readonly proofs: ReplayMemory;
   readonly proof_keys: ProofKeys;
   readonly allotments: Allotments;
+  readonly authorities: AuthorityPool;
   readonly sequence: SequenceJudge | null;
   readonly onUnknownKey: () => void;
   #bundle: Bundle | null = null;
   #keys: KeyRing = new Map();
   #labels: ReadonlyMap<string, readonly string[]> = new Map();
+  #consequential: ReadonlySet<string> = new Set();
 
   constructor(options: StateOptions) {
     const { limits } = options;
@@ -73,6 +78,7 @@ export class GuardState {
     });
     this.proofs = new ReplayMemory(seed(), 2 * PROOF_WINDOW_SECONDS, limits.proofs ?? 1_572_864);
     this.proof_keys = new ProofKeys(limits.proof_keys ?? 16_384);
+    this.authorities = new AuthorityPool(limits.authorities ?? 4_096);
     this.allotments = new Allotments(options.started_at, options.processes, limits.allotments ?? 65_536);
   }
 
@@ -88,11 +94,19 @@ export class GuardState {
     return this.#labels.get(action) ?? NO_LABELS;
   }
 
+  /** Whether the bundle wants the broker's word on every call of this action. */
+  isConsequential(action: string): boolean {
+    return this.#consequential.has(action);
+  }
+
   /** Puts a verified bundle in force. What was verified by a key that is gone is forgotten. */
   install(bundle: Bundle): void {
     this.#bundle = bundle;
     this.#keys = keyRing(bundle.keys);
     this.#labels = new Map(bundle.actions.map(({ name, labels }) => [name, labels]));
+    this.#consequential = new Set(
+      bundle.actions.filter(({ labels }) => labels.includes(CONSEQUENTIAL)).map(({ name }) => name),
+    );
     this.tokens.retain((token) => this.#keys.has(token.kid));
   }
 }

@@ -1,13 +1,9 @@
 /** Reading a Sortie access token (wire profile 2.5) without trusting a byte of it. */
-import {
-  type AuthoritySet,
-  type CompiledAuthority,
-  compile,
-  parseAuthoritySet,
-} from '../../domain/authority/index.ts';
+import type { AuthoritySet, CompiledAuthority } from '../../domain/authority/index.ts';
 import { isJsonObject, type JsonObject, type JsonValue, parseJson } from '../../domain/json.ts';
 import type { JsonAct } from '../../domain/mission.ts';
 import type { RevocationKeys } from '../../domain/revocation-set.ts';
+import type { AuthorityPool, PooledAuthority } from './authority-pool.ts';
 import type { ProofKey } from './proof-keys.ts';
 
 /** Largest token that is read at all. */
@@ -60,6 +56,14 @@ export interface VerifiedToken {
   readonly ath: string;
   /** The proof key, once a proof by it held. */
   proof_key: ProofKey | null;
+  /** Revision of the revocation set that was last found to say nothing against this token; -1 for none. */
+  clear_at: number;
+}
+
+/** Claims of the right shape, with their authority compiled. */
+export interface ReadClaims {
+  readonly claims: AccessClaims;
+  readonly authority: CompiledAuthority;
 }
 
 /** Parts of a compact JWS, still unverified. */
@@ -101,7 +105,7 @@ export function readJson(part: string): JsonObject | null {
 }
 
 /** Claims of the right shape, or null. Says nothing about issuer, audience or time. */
-export function readClaims(payload: JsonObject): AccessClaims | null {
+export function readClaims(payload: JsonObject, pool: AuthorityPool): ReadClaims | null {
   const { iss, sub, client_id, aud, iat, exp, jti, act, cnf, limits } = payload;
   const mission = readMission(payload['mission']);
   if (!isName(iss) || !isName(sub) || !isName(client_id) || !isName(aud) || !isName(jti)) return null;
@@ -111,13 +115,13 @@ export function readClaims(payload: JsonObject): AccessClaims | null {
   if (cnf !== undefined && !(isJsonObject(cnf) && isName(cnf['jkt']) && Object.keys(cnf).length === 1))
     return null;
   if (limits !== undefined && !isJsonObject(limits)) return null;
-  let authorization_details: AuthoritySet;
+  let pooled: PooledAuthority;
   try {
-    authorization_details = parseAuthoritySet(payload['authorization_details'], 'authorization_details');
+    pooled = pool.get(payload['authorization_details']);
   } catch {
     return null;
   }
-  return {
+  const claims: AccessClaims = {
     iss,
     sub,
     client_id,
@@ -127,10 +131,11 @@ export function readClaims(payload: JsonObject): AccessClaims | null {
     exp,
     jti,
     ...(cnf === undefined ? {} : { cnf: { jkt: cnf['jkt'] as string } }),
-    authorization_details,
+    authorization_details: pooled.set,
     ...(limits === undefined ? {} : { limits }),
     mission,
   };
+  return { claims, authority: pooled.compiled };
 }
 
 function readMission(value: JsonValue | undefined): AccessClaims['mission'] | null {
@@ -169,12 +174,10 @@ function isTime(value: JsonValue | undefined): value is number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value > 0;
 }
 
-/** Everything that a call needs of a token, computed once. @throws Denied for authority that does not compile */
+/** Everything that a call needs of a token, computed once. */
 export function verifiedToken(
-  authorization: string,
-  scheme: 'DPoP' | 'Bearer',
-  kid: string,
-  claims: AccessClaims,
+  presented: { readonly authorization: string; readonly scheme: 'DPoP' | 'Bearer'; readonly kid: string },
+  { claims, authority }: ReadClaims,
   ath: string,
   revocation: RevocationKeys,
 ): VerifiedToken {
@@ -183,12 +186,11 @@ export function verifiedToken(
     claims,
     agent: claims.client_id,
     mission_id: claims.mission.id,
-    scheme,
-    authorization,
-    kid,
-    authority: compile(claims.authorization_details),
+    ...presented,
+    authority,
     revocation,
     ath,
     proof_key: null,
+    clear_at: -1,
   };
 }

@@ -39,9 +39,9 @@ export function readAuthorization(
 
 function verify(authorization: string, state: GuardState, now: number): VerifiedToken | GuardDenial {
   if (authorization.length > TOKEN_MAX_LENGTH) return denied('credentials_too_large');
-  const read = readAuthorization(authorization);
-  if (read === null) return denied('credentials_malformed');
-  const { scheme, token } = read;
+  const presented = readAuthorization(authorization);
+  if (presented === null) return denied('credentials_malformed');
+  const { scheme, token } = presented;
   const canonical = `${scheme} ${token}`;
   if (canonical !== authorization) {
     // Schemes are case-insensitive; held tokens are found by one spelling.
@@ -54,8 +54,9 @@ function verify(authorization: string, state: GuardState, now: number): Verified
   const { alg, kid } = parts.header;
   if (typeof kid !== 'string') return invalid('no kid');
   const payload = readJson(parts.payload);
-  const claims = payload === null ? null : readClaims(payload);
-  if (claims === null) return invalid('claims are not those of this profile');
+  const read = payload === null ? null : readClaims(payload, state.authorities);
+  if (read === null) return invalid('claims are not those of this profile');
+  const { claims } = read;
   // What costs nothing is judged before what costs a verification.
   const refused = judgeClaims(claims, state, now);
   if (refused !== null) return refused;
@@ -69,10 +70,8 @@ function verify(authorization: string, state: GuardState, now: number): Verified
   if (alg !== key.alg) return invalid('algorithm of another key');
   if (!verifies(key, parts.signed, parts.signature)) return invalid('signature');
   const verified = verifiedToken(
-    canonical,
-    scheme,
-    kid,
-    claims,
+    { authorization: canonical, scheme, kid },
+    read,
     scheme === 'DPoP' ? accessTokenHash(token) : '',
     state.revocations.keysOf({ ...claims, kid }),
   );

@@ -19,8 +19,12 @@ export function revocation(
     route === undefined ? bundle.max_staleness_seconds : Math.min(bundle.max_staleness_seconds, route);
   if (revocations.stale(now, bound))
     return denied(revocations.complete ? 'revocations_stale' : 'revocations_missing');
+  // The same set says the same of the same token: looked up again only after the set has changed.
+  if (token.clear_at === revocations.revision) return null;
   const found = revocations.judge(token.revocation);
-  return found === null ? null : denialOf(found);
+  if (found !== null) return denialOf(found);
+  token.clear_at = revocations.revision;
+  return null;
 }
 
 /** What the holder is told: its own mission's fate, and what to do about it. */
