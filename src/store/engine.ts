@@ -104,15 +104,20 @@ export function openEngine(options: EngineOptions): Engine {
     return { committed: effects };
   }
 
+  /** Whether memory and rows may differ: set where a transaction was undone, until both were read again. */
+  let stale = false;
+
   function inTransaction<T>(work: () => T): T {
+    if (stale) for (const mirror of mirrors) mirror.reload();
+    stale = false;
     begin.run();
     try {
       const result = work();
       commit.run();
       return result;
     } catch (error) {
+      stale = true;
       if (db.inTransaction) rollback.run();
-      for (const mirror of mirrors) mirror.reload();
       throw error;
     }
   }
@@ -133,7 +138,7 @@ export function openEngine(options: EngineOptions): Engine {
       return inTransaction(() => {
         const removed = prune(now, keep);
         // Grounds may have gone: their remembered row numbers with them.
-        for (const mirror of mirrors) mirror.reload();
+        stale = true;
         return { removed };
       });
     },

@@ -36,7 +36,9 @@ export function applyMigrations(db: Database.Database, folder: string = migratio
     const done = applied.all().map(({ hash }) => hash);
     for (const [at, hash] of done.entries()) {
       if (known[at]?.hash === hash) continue;
-      throw new Error('the database was written by another version of Sortie; start that version, or restore');
+      throw new Error(
+        'the database was written by another version of Sortie; start that version, or restore',
+      );
     }
     for (const { sql, hash, folderMillis } of known.slice(done.length)) {
       for (const statement of sql) db.exec(statement);

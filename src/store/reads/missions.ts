@@ -9,7 +9,7 @@ import {
   type MissionRow,
   missionFromRow,
 } from '../rows.ts';
-import { missionClause, selectorParameters } from '../selection.ts';
+import { groundClause, missionClause, selectorParameters } from '../selection.ts';
 import type { Connection } from '../writes/context.ts';
 import { creationKey } from '../writes/missions.ts';
 
@@ -20,6 +20,8 @@ const PAGE_LIMIT = 500;
 const CHUNK = 1000;
 /** Ids that a blast radius names; the count is exact beyond. */
 const NAMED_MISSIONS = 10_000;
+/** A filter over more grounds than this walks the newest missions instead of one index lane a ground. */
+const LANES = 256;
 
 export interface MissionReads {
   mission(id: string): Mission | null;
@@ -76,8 +78,13 @@ export function missionReads(db: Connection): MissionReads {
   const taken = db.prepare<[number], { status_index: number }>(
     'select status_index from missions where status_list = ? order by status_index',
   );
-  const lowest = db.prepare<[number, number], { n: number | null }>(
-    'select min(n) as n from (select n from missions where n < ? order by n desc limit ?)',
+  const walked = db.prepare<[number, number], { n: number | null; seen: number }>(
+    'select min(n) as n, count(*) as seen from (select n from missions where n < ? order by n desc limit ?)',
+  );
+  const byNumber = db.prepare<[number], MissionRow>(`${MISSION_SELECT} where m.n = ?`);
+  const lane = db.prepare<Bound, { n: number }>(
+    `select n from missions where ground_n = @ground and state = @state and n < @before
+     order by n desc limit @limit`,
   );
   const prepared = new Map<string, ReturnType<typeof db.prepare<Bound, never>>>();
 
@@ -87,25 +94,73 @@ export function missionReads(db: Connection): MissionReads {
     return found as unknown as { all(parameters: Bound): Row[] };
   }
 
+  /** Grounds of the query's agent and template; null where there are too many for a lane each. */
+  function groundsOf(query: MissionQuery): readonly number[] | null {
+    const conditions = [
+      ...(query.agent === undefined
+        ? []
+        : ['n in (select ground_n from ground_agents where agent = @agent)']),
+      ...(query.template === undefined ? [] : ['template_id = @template']),
+    ];
+    const where = conditions.length === 0 ? '' : `where ${conditions.join(' and ')}`;
+    const rows = statement<{ n: number }>(`select n from grounds ${where} limit ${LANES + 1}`).all({
+      agent: query.agent ?? null,
+      template: query.template ?? null,
+    });
+    return rows.length > LANES ? null : rows.map(({ n }) => n);
+  }
+
+  /** Row numbers of a page, newest first, from one index lane a ground and state: cost is the page's, not the table's. */
+  function pageByLanes(
+    query: MissionQuery,
+    grounds: readonly number[],
+    before: number,
+    limit: number,
+  ): number[] {
+    const states =
+      query.state === undefined ? MISSION_STATES.keys() : [MISSION_STATES.indexOf(query.state)].values();
+    const found: number[] = [];
+    for (const state of states) {
+      for (const ground of grounds) {
+        for (const { n } of lane.all({ ground, state, before, limit })) found.push(n);
+      }
+    }
+    return found.sort((a, b) => b - a).slice(0, limit);
+  }
+
   function missions(query: MissionQuery): Page<Mission> {
     const limit = Math.min(Math.max(1, Math.trunc(query.limit)), PAGE_LIMIT);
     const before = positionOf(query.cursor);
-    const conditions = ['m.n < @before'];
-    if (query.state !== undefined) conditions.push('m.state = @state');
-    if (query.agent !== undefined) conditions.push(`m.ground_n in (${groundsOfAgent})`);
-    if (query.template !== undefined) {
-      conditions.push('m.ground_n in (select n from grounds where template_id = @template)');
+    const filtered = query.state !== undefined || query.agent !== undefined || query.template !== undefined;
+    const grounds = filtered && query.q === undefined ? groundsOf(query) : null;
+    if (grounds !== null) {
+      const rows = pageByLanes(query, grounds, before, limit).flatMap((n) => byNumber.get(n) ?? []);
+      return pageOf(rows, rows.length === limit ? rows.at(-1)?.n : undefined);
     }
+    // A whole id is found wherever it is; any other text only in what each page walks.
+    const exact = query.q === undefined || query.cursor !== undefined ? undefined : byId.get(query.q);
+    if (exact !== undefined && !filtered) return pageOf([exact], undefined);
+    return pageByWalk(query, before, limit, filtered || query.q !== undefined);
+  }
+
+  /** Walks the newest rows and keeps what matches; a page may be short and still not be the last. */
+  function pageByWalk(query: MissionQuery, before: number, limit: number, sparse: boolean): Page<Mission> {
+    const conditions = ['m.n < @before', 'm.n >= @floor'];
+    if (query.state !== undefined) conditions.push('m.state = @state');
+    if (query.agent !== undefined) {
+      conditions.push('m.ground_n in (select ground_n from ground_agents where agent = @agent)');
+    }
+    if (query.template !== undefined) conditions.push('g.template_id = @template');
     if (query.q !== undefined) {
       conditions.push(
         `(m.id like @q escape '\\' or g.agent like @q escape '\\' or m.goal like @q escape '\\')`,
       );
     }
-    // By row number only: a filter that matches little must cost one bounded walk, not a sort of everything.
-    const floor = conditions.length === 1 ? 0 : (lowest.get(before, SCANNED_ROWS)?.n ?? 0);
+    const window = sparse ? walked.get(before, SCANNED_ROWS) : undefined;
+    const floor = window !== undefined && window.seen === SCANNED_ROWS ? (window.n ?? 0) : 0;
     const rows = statement<MissionRow>(
       `${MISSION_SELECT.replace('from missions m', 'from missions m not indexed')}
-       where ${conditions.join(' and ')} and m.n >= @floor order by m.n desc limit @limit`,
+       where ${conditions.join(' and ')} order by m.n desc limit @limit`,
     ).all({
       before,
       floor,
@@ -115,57 +170,52 @@ export function missionReads(db: Connection): MissionReads {
       template: query.template ?? null,
       q: query.q === undefined ? null : containing(query.q),
     });
-    const last = rows.at(-1)?.n;
-    const next = rows.length === limit && last !== undefined ? last : floor > 1 ? floor : null;
-    return { items: rows.map(missionFromRow), next_cursor: next === null ? null : String(next) };
+    return pageOf(rows, rows.length === limit ? rows.at(-1)?.n : floor || undefined);
   }
 
   async function blastRadius(selector: Selector, now: number): Promise<BlastRadius> {
     const parameters = { ...selectorParameters(selector.key), now };
+    const sums = new Map<string, Sum>();
+    if (selector.kind === 'token') {
+      addUp(sums, statement<Sum>(`${SUMS} where c.id = @key ${ALIVE}`).all(parameters));
+      return { missions: 0, mission_ids: [], credentials: [...sums.values()] };
+    }
+    const grounds = groundClause(selector.kind);
+    const lanes: Bound[] =
+      grounds === null
+        ? [parameters]
+        : statement<{ n: number }>(grounds.replace('select ground_n', 'select ground_n as n'))
+            .all(parameters)
+            .flatMap(({ n: ground }) => [0, 1].map((state) => ({ ...parameters, ground, state })));
+    // One index lane at a time, in the index's own order: a million matches are a linear walk.
+    const condition =
+      grounds === null
+        ? `${missionClause(selector.kind)} and m.state < 2`
+        : 'm.ground_n = @ground and m.state = @state';
+    const page = statement<{ n: number; id: string; expires_at: number }>(
+      `select m.n, m.id, m.expires_at from missions m where ${condition} and m.n > @after
+       order by m.n limit ${CHUNK}`,
+    );
+    const credits = statement<Sum>(
+      `${SUMS} where c.mission_n in (select value from json_each(@ns)) ${ALIVE}`,
+    );
     const ids: string[] = [];
     let count = 0;
-    const reach = new Map<string, { type: string; target: string; count: number; last_expires_at: number }>();
-    function credit(rows: readonly { type: string; target: string; count: number; last: number }[]): void {
-      for (const { type, target, count: some, last } of rows) {
-        const key = JSON.stringify([type, target]);
-        const sum = reach.get(key) ?? { type, target, count: 0, last_expires_at: 0 };
-        sum.count += some;
-        sum.last_expires_at = Math.max(sum.last_expires_at, last);
-        reach.set(key, sum);
+    for (const bound of lanes) {
+      for (let after = 0; ; ) {
+        const rows = page.all({ ...bound, after });
+        const last = rows.at(-1);
+        if (last === undefined) break;
+        const live = rows.filter(({ expires_at }) => expires_at > now);
+        count += live.length;
+        for (const { id } of live.slice(0, NAMED_MISSIONS - ids.length)) ids.push(id);
+        addUp(sums, credits.all({ ns: JSON.stringify(live.map(({ n }) => n)), now }));
+        if (rows.length < CHUNK) break;
+        after = last.n;
+        await turn();
       }
     }
-    const grouped = `select t.name as type, a.name as target, count(*) as count, max(c.expires_at) as last
-      from credentials c join names t on t.n = c.type_n join names a on a.n = c.target_n`;
-    if (selector.kind === 'token') {
-      credit(
-        statement<{ type: string; target: string; count: number; last: number }>(
-          `${grouped} where c.id = @key and c.expires_at > @now and c.revoked_at is null group by 1, 2`,
-        ).all(parameters),
-      );
-      return { missions: 0, mission_ids: [], credentials: [...reach.values()] };
-    }
-    const page = statement<{ n: number; id: string; state: number; expires_at: number }>(
-      `select m.n, m.id, m.state, m.expires_at from missions m
-       where ${missionClause(selector.kind)} order by m.n`,
-    );
-    // Row numbers first (one indexed walk), the rest in chunks between turns.
-    const rows = page.all(parameters);
-    for (let at = 0; at < rows.length; at += CHUNK) {
-      const chunk = rows.slice(at, at + CHUNK);
-      for (const row of chunk) {
-        if (row.state >= 2 || row.expires_at <= now) continue;
-        count += 1;
-        if (ids.length < NAMED_MISSIONS) ids.push(row.id);
-      }
-      credit(
-        statement<{ type: string; target: string; count: number; last: number }>(
-          `${grouped} where c.mission_n in (select value from json_each(@ns)) and c.expires_at > @now
-           and c.revoked_at is null group by 1, 2`,
-        ).all({ ns: JSON.stringify(chunk.map(({ n }) => n)), now }),
-      );
-      if (at + CHUNK < rows.length) await turn();
-    }
-    return { missions: count, mission_ids: ids, credentials: [...reach.values()] };
+    return { missions: count, mission_ids: ids, credentials: [...sums.values()] };
   }
 
   async function statusesOf(list: number, now: number): Promise<{ index: number; status: 1 | 2 }[]> {
@@ -207,7 +257,32 @@ export function missionReads(db: Connection): MissionReads {
   };
 }
 
-const groundsOfAgent = 'select ground_n from ground_agents where agent = @agent';
+interface Sum {
+  readonly type: string;
+  readonly target: string;
+  readonly count: number;
+  readonly last_expires_at: number;
+}
+
+const SUMS = `select t.name as type, a.name as target, count(*) as count, max(c.expires_at) as last_expires_at
+  from credentials c join names t on t.n = c.type_n join names a on a.n = c.target_n`;
+const ALIVE = 'and c.expires_at > @now and c.revoked_at is null group by 1, 2';
+
+function addUp(sums: Map<string, Sum>, rows: readonly Sum[]): void {
+  for (const row of rows) {
+    const key = JSON.stringify([row.type, row.target]);
+    const before = sums.get(key);
+    sums.set(key, {
+      ...row,
+      count: row.count + (before?.count ?? 0),
+      last_expires_at: Math.max(row.last_expires_at, before?.last_expires_at ?? 0),
+    });
+  }
+}
+
+function pageOf(rows: readonly MissionRow[], next: number | undefined): Page<Mission> {
+  return { items: rows.map(missionFromRow), next_cursor: next === undefined ? null : String(next) };
+}
 
 function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));

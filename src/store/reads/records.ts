@@ -83,12 +83,9 @@ export function recordReads(db: Connection): RecordReads {
   const instances = db.prepare<[], VerifierInstanceRow>(
     'select * from verifier_instances order by verifier_id, instance_id',
   );
-  // Two short walks, merged: entries for everybody, and those for this audience.
-  const oneAudience = `select seq from feed_audiences where audience_n = @audience and seq > @after`;
   const feed = db.prepare<Record<string, unknown>, FeedRow>(
-    `select f.* from feed_entries f where f.not_after > @now and f.seq in (
-       select seq from (${oneAudience.replace('@audience', '0')} union ${oneAudience}))
-     order by f.seq limit @limit`,
+    `select f.* from feed_audiences a join feed_entries f on f.seq = a.seq
+     where a.audience_n = @audience and a.seq > @after and f.not_after > @now order by a.seq limit @limit`,
   );
   const nameOf = db.prepare<[string], { n: number }>('select n from names where name = ?');
   const audiencesOf = db.prepare<[number], { audience_n: number; name: string | null }>(
@@ -115,9 +112,13 @@ export function recordReads(db: Connection): RecordReads {
   }
 
   function feedAfter(audience: string, after: number, now: number, limit: number): StoredFeedEntry[] {
+    const page = { after, now, limit: Math.min(limit, PAGE_LIMIT) };
     // An audience without a name never had a token: what is for everybody is all that it gets.
-    const n = nameOf.get(audience)?.n ?? 0;
-    const rows = feed.all({ audience: n, after, now, limit: Math.min(limit, PAGE_LIMIT) });
+    const n = nameOf.get(audience)?.n;
+    const own = n === undefined ? [] : feed.all({ ...page, audience: n });
+    const rows = [...feed.all({ ...page, audience: 0 }), ...own]
+      .sort((a, b) => a.seq - b.seq)
+      .slice(0, page.limit);
     return rows.map((row) => {
       const audiences = audiencesOf.all(row.seq);
       const everybody = audiences.some(({ audience_n }) => audience_n === 0);
