@@ -8,6 +8,8 @@ export interface TimeLimits {
   readonly leeway_seconds: number;
   /** Longest time since `iat`, seconds. */
   readonly max_age_seconds: number;
+  /** JWT-SVIDs need no `iat`; without one, `exp` must lie within the longest age. */
+  readonly iat_optional?: boolean;
 }
 
 /** Far beyond any real date: keeps arithmetic exact and refuses milliseconds taken for seconds. */
@@ -19,7 +21,10 @@ const MAX_NUMERIC_DATE = 100_000_000_000;
  */
 export function checkTimes(claims: JsonObject, now: number, limits: TimeLimits): number {
   const exp = numericDate(claims, 'exp');
-  const iat = numericDate(claims, 'iat');
+  const iat =
+    limits.iat_optional && claims['iat'] === undefined
+      ? exp - limits.max_age_seconds
+      : numericDate(claims, 'iat');
   const nbf = claims['nbf'] === undefined ? iat : numericDate(claims, 'nbf');
   if (now >= exp + limits.leeway_seconds) throw new Refusal('expired', 'exp has passed');
   if (nbf > now + limits.leeway_seconds) throw new Refusal('not_yet_valid', 'nbf is in the future');

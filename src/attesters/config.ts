@@ -333,6 +333,53 @@ export const awsWebIdentityAttesterSchema = z
   })
   .describe('AWS outbound identity federation (GetWebIdentityToken).');
 
+export const spiffeAttesterSchema = z
+  .strictObject({
+    kind: z.literal('spiffe'),
+    ...jwt,
+    ...egress,
+    max_key_age_seconds: z
+      .int()
+      .min(10)
+      .max(86_400)
+      .default(3_600)
+      .describe(
+        'The bundle is refreshed at this age, or at its refresh hint if that is sooner. Default 3600.',
+      ),
+    trust_domain: z
+      .string()
+      .regex(/^[a-z0-9._-]{1,255}$/)
+      .describe('The trust domain that this attester answers for, without "spiffe://".'),
+    accept: z
+      .array(z.enum(['jwt-svid', 'x509-svid']))
+      .min(1)
+      .default(['jwt-svid', 'x509-svid'])
+      .describe('Kinds of SVID that are accepted. Default both.'),
+    bundle: z
+      .union([
+        z.strictObject({ file: z.string().min(1).describe('File with the bundle (JWK set).') }),
+        z.strictObject({
+          https_web: address.describe('Bundle endpoint, authenticated by its web certificate.'),
+          ca_file: z
+            .string()
+            .min(1)
+            .optional()
+            .describe('PEM certificates that the endpoint must chain to, instead of the built-in ones.'),
+        }),
+        z.strictObject({
+          workload_api: z
+            .string()
+            .startsWith('unix:')
+            .describe('Socket of the local SPIFFE agent, such as unix:///run/spire/agent.sock.'),
+        }),
+      ])
+      .describe("Where the trust domain's bundle comes from: file, https_web or workload_api."),
+    rules: presetRules.describe(
+      'Trust rules over spiffe_id, trust_domain, path and /segments/N. Agent defaults to "spiffe/{trust_domain}/{path}".',
+    ),
+  })
+  .describe('SPIFFE workloads of one trust domain: JWT-SVIDs and X509-SVIDs.');
+
 /** One entry of `attesters`. */
 export const attesterConfigSchema = z.discriminatedUnion('kind', [
   oidcAttesterSchema,
@@ -343,9 +390,11 @@ export const attesterConfigSchema = z.discriminatedUnion('kind', [
   gcpAttesterSchema,
   azureAttesterSchema,
   awsWebIdentityAttesterSchema,
+  spiffeAttesterSchema,
 ]);
 
 export type OidcAttesterConfig = z.infer<typeof oidcAttesterSchema>;
+export type SpiffeAttesterConfig = z.infer<typeof spiffeAttesterSchema>;
 export type EnrolledAttesterConfig = z.infer<typeof enrolledAttesterSchema>;
 export type TrustRuleConfig = z.infer<typeof trustRuleSchema>;
 /** After parsing: defaults filled in. */

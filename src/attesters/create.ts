@@ -1,8 +1,9 @@
 /** Builds the attestation registry from the configuration: the one file that knows every attester. */
 import { compileTrustRules, parsePattern } from '../domain/trust.ts';
 import type { Store } from '../ports.ts';
+import { workloadSocket } from '../sdk/agent/evidence/workload-api.ts';
 import type { Attester } from './attester.ts';
-import type { AttesterConfig, OidcAttesterConfig } from './config.ts';
+import type { AttesterConfig, OidcAttesterConfig, SpiffeAttesterConfig } from './config.ts';
 import { type Egress, fetchGuarded } from './egress.ts';
 import { enrolledAttester } from './enrolled.ts';
 import {
@@ -26,9 +27,11 @@ import {
   checkKubernetes,
   withAwsSource,
 } from './presets/checks.ts';
-import { AWS, AZURE, GCP, GITHUB, GITLAB, KUBERNETES } from './presets/platforms.ts';
+import { AWS, AZURE, GCP, GITHUB, GITLAB, KUBERNETES, SPIFFE } from './presets/platforms.ts';
 import { type PlatformCheck, type Preset, presetRules } from './presets/preset.ts';
 import { type AttestationRegistry, attestationRegistry } from './registry.ts';
+import { bundleSource, loadBundleEndpoint, loadBundleFile, loadWorkloadBundle } from './spiffe/bundle.ts';
+import { jwtSvidAttester, x509SvidAttester } from './spiffe/svid.ts';
 
 export interface AttestationOptions {
   /** The broker's issuer: the audience of evidence. */
@@ -46,10 +49,23 @@ export function createAttestation(
   configs: readonly AttesterConfig[],
   options: AttestationOptions,
 ): AttestationRegistry {
-  return attestationRegistry(configs.map((config) => createAttester(config, options)));
+  const names = new Set<string>();
+  for (const { name } of configs) {
+    if (names.has(name)) throw new Error(`two attesters are named "${name}"`);
+    names.add(name);
+  }
+  return attestationRegistry(configs.flatMap((config) => createAttesters(config, options)));
 }
 
-function createAttester(config: AttesterConfig, options: AttestationOptions): Attester {
+/** One entry may answer for several types of evidence. */
+function createAttesters(config: AttesterConfig, options: AttestationOptions): readonly Attester[] {
+  return config.kind === 'spiffe' ? spiffeAttesters(config, options) : [createAttester(config, options)];
+}
+
+function createAttester(
+  config: Exclude<AttesterConfig, SpiffeAttesterConfig>,
+  options: AttestationOptions,
+): Attester {
   switch (config.kind) {
     case 'oidc':
       return oidcAttester({
@@ -79,6 +95,39 @@ function createAttester(config: AttesterConfig, options: AttestationOptions): At
         store: options.store,
       });
   }
+}
+
+function spiffeAttesters(config: SpiffeAttesterConfig, options: AttestationOptions): readonly Attester[] {
+  const { bundle, trust_domain, timeout_ms, allow_private_addresses } = config;
+  const limits = limitsOf(config);
+  const load =
+    'file' in bundle
+      ? loadBundleFile(bundle.file)
+      : 'workload_api' in bundle
+        ? loadWorkloadBundle(socketOf(config.name, bundle.workload_api), trust_domain, timeout_ms)
+        : loadBundleEndpoint(options.fetch ?? fetchGuarded, bundle.https_web, {
+            allow_private_addresses,
+            timeout_ms,
+            ...(bundle.ca_file === undefined ? {} : { ca_file: bundle.ca_file }),
+          });
+  const shared = {
+    name: config.name,
+    trust_domain,
+    audience: config.audience ?? options.issuer,
+    times: config,
+    bundle: bundleSource(`bundle of ${config.name}`, load, limits),
+    rules: compileTrustRules(presetRules(config.kind, SPIFFE, config.rules)),
+  };
+  return config.accept.map((kind) =>
+    kind === 'jwt-svid' ? jwtSvidAttester(shared) : x509SvidAttester(shared),
+  );
+}
+
+function socketOf(name: string, address: string): string {
+  const socket = workloadSocket(address);
+  if (socket === null)
+    throw new Error(`attester "${name}": workload_api is an absolute path, unix:///run/...`);
+  return socket;
 }
 
 type PresetConfig = Extract<
@@ -182,11 +231,7 @@ function oidcKeys(config: KeyConfig, fetch: Egress): KeySource {
     );
   }
   if (config.jwks) return fixedKeys(readJwks(config.jwks));
-  const limits: KeySourceLimits = {
-    max_age_seconds: config.max_key_age_seconds,
-    max_stale_seconds: config.max_stale_seconds,
-    cooldown_seconds: config.cooldown_seconds,
-  };
+  const limits = limitsOf(config);
   const remote: RemoteKeysOptions = {
     allow_private_addresses: config.allow_private_addresses,
     timeout_ms: config.timeout_ms,
@@ -200,4 +245,14 @@ function oidcKeys(config: KeyConfig, fetch: Egress): KeySource {
       ? loadDiscovered(fetch, config.issuer, remote)
       : loadJwks(fetch, config.jwks_uri, remote);
   return fetchedKeys(`keys of ${config.name}`, source, limits);
+}
+
+function limitsOf(
+  config: Pick<OidcAttesterConfig, 'max_key_age_seconds' | 'max_stale_seconds' | 'cooldown_seconds'>,
+): KeySourceLimits {
+  return {
+    max_age_seconds: config.max_key_age_seconds,
+    max_stale_seconds: config.max_stale_seconds,
+    cooldown_seconds: config.cooldown_seconds,
+  };
 }

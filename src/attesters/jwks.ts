@@ -65,7 +65,7 @@ export function parseJwks(text: string, uses: readonly string[] = ['sig']): read
 }
 
 /** Strict JSON from an endpoint; the message quotes nothing of it. */
-function readJson(text: string): JsonValue {
+export function readJson(text: string): JsonValue {
   try {
     return parseJson(text, { max_bytes: MAX_JWKS_BYTES, max_depth: 8 });
   } catch (error) {
@@ -77,10 +77,15 @@ function readJson(text: string): JsonValue {
 export function readJwks(document: unknown, uses: readonly string[] = ['sig']): readonly PublicKey[] {
   const entries = isJsonObject(document) ? document['keys'] : undefined;
   if (!Array.isArray(entries)) throw new Error('not a JWK set: it has no list "keys"');
-  if (entries.length > MAX_KEYS) throw new Error(`a JWK set has at most ${MAX_KEYS} keys`);
-  const keys = entries.map((entry) => readKey(entry, uses)).filter((key) => key !== null);
+  const keys = readEntries(entries, uses);
   if (keys.length === 0) throw new Error('no usable key in the JWK set');
   return keys;
+}
+
+/** The usable ones of a set's entries; there may be none. @throws Error for too many, or a private key */
+export function readEntries(entries: readonly unknown[], uses: readonly string[]): readonly PublicKey[] {
+  if (entries.length > MAX_KEYS) throw new Error(`a JWK set has at most ${MAX_KEYS} keys`);
+  return entries.map((entry) => readKey(entry, uses)).filter((key) => key !== null);
 }
 
 function readKey(jwk: unknown, uses: readonly string[]): PublicKey | null {
@@ -112,17 +117,28 @@ export function importKey(jwk: JsonObject): KeyObject | null {
   if (members === null || !Object.values(members).every((value) => typeof value === 'string')) return null;
   try {
     const key = createPublicKey({ key: members as JsonWebKey, format: 'jwk' });
-    if (key.asymmetricKeyType !== 'rsa') return key;
-    const { modulusLength = 0, publicExponent = 0n } = key.asymmetricKeyDetails ?? {};
-    const sound =
-      modulusLength >= RSA_MIN_BITS &&
-      modulusLength <= RSA_MAX_BITS &&
-      publicExponent >= 3n &&
-      publicExponent <= RSA_MAX_EXPONENT &&
-      publicExponent % 2n === 1n;
-    return sound ? key : null;
+    return isSoundKey(key) ? key : null;
   } catch {
     return null;
+  }
+}
+
+/** Of an accepted type and curve; for RSA neither weak nor so large that verifying would be the attack. */
+export function isSoundKey(key: KeyObject): boolean {
+  const { modulusLength = 0, publicExponent = 0n, namedCurve = '' } = key.asymmetricKeyDetails ?? {};
+  switch (key.asymmetricKeyType) {
+    case 'rsa':
+      return (
+        modulusLength >= RSA_MIN_BITS &&
+        modulusLength <= RSA_MAX_BITS &&
+        publicExponent >= 3n &&
+        publicExponent <= RSA_MAX_EXPONENT &&
+        publicExponent % 2n === 1n
+      );
+    case 'ec':
+      return ['prime256v1', 'secp384r1', 'secp521r1'].includes(namedCurve);
+    default:
+      return key.asymmetricKeyType === 'ed25519';
   }
 }
 
@@ -284,7 +300,7 @@ export interface RemoteKeysOptions {
 /** Loads a JWK set from an address. */
 export function loadJwks(fetch: Egress, jwks_uri: string, options: RemoteKeysOptions) {
   return async (): Promise<Fetched<readonly PublicKey[]>> => ({
-    value: parseJwks(await get(fetch, jwks_uri, options)),
+    value: parseJwks(await getDocument(fetch, jwks_uri, options)),
   });
 }
 
@@ -292,7 +308,7 @@ export function loadJwks(fetch: Egress, jwks_uri: string, options: RemoteKeysOpt
 export function loadDiscovered(fetch: Egress, issuer: string, options: RemoteKeysOptions) {
   return async (): Promise<Fetched<readonly PublicKey[]>> => {
     const address = issuer.replace(/\/$/, '') + '/.well-known/openid-configuration';
-    const metadata = readJson(await get(fetch, address, options));
+    const metadata = readJson(await getDocument(fetch, address, options));
     if (!isJsonObject(metadata) || metadata['issuer'] !== issuer) {
       throw new Error('the discovery document is not of this issuer');
     }
@@ -303,7 +319,7 @@ export function loadDiscovered(fetch: Egress, issuer: string, options: RemoteKey
     const { bearer_token_file, ...rest } = options;
     const same = new URL(jwks_uri).origin === new URL(issuer).origin;
     const trusted = same && bearer_token_file !== undefined ? { ...rest, bearer_token_file } : rest;
-    return { value: parseJwks(await get(fetch, jwks_uri, trusted)) };
+    return { value: parseJwks(await getDocument(fetch, jwks_uri, trusted)) };
   };
 }
 
@@ -314,7 +330,8 @@ export function loadJwksFile(path: string) {
   });
 }
 
-async function get(fetch: Egress, url: string, options: RemoteKeysOptions): Promise<string> {
+/** One document from an address of the configuration. @throws Error unless it answers 200 */
+export async function getDocument(fetch: Egress, url: string, options: RemoteKeysOptions): Promise<string> {
   const secret = options.bearer_token_file;
   const answer = await fetch({
     url,

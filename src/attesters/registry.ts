@@ -41,10 +41,7 @@ export interface AttestationRegistry extends Attestation {
 /** @throws Error if two attesters answer for the same issuer or trust domain: the choice must be one. */
 export function attestationRegistry(attesters: readonly Attester[]): AttestationRegistry {
   const chosen = new Map<string, Attester>();
-  const names = new Set<string>();
   for (const attester of attesters) {
-    if (names.has(attester.name)) throw new Error(`two attesters are named "${attester.name}"`);
-    names.add(attester.name);
     for (const selector of selectorsOf(attester)) {
       const other = chosen.get(selector);
       if (other) {

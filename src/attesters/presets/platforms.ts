@@ -102,3 +102,15 @@ export const AWS: Preset = {
   instance: 'aws/{/sortie/source}',
   chosen_by_workload: [`${AWS_POINTER}/request_tags`],
 };
+
+/** SVIDs of one trust domain: the SPIFFE ID is all there is, and the trust domain answers for it. */
+export const SPIFFE: Preset = {
+  algorithms: [],
+  max_age_seconds: 3_660,
+  aliases: {},
+  anchors: ['spiffe_id', 'path', '/segments/0', '/segments/1', '/segments/2', '/segments/3'],
+  shared_issuer: false,
+  implied: {},
+  agent: 'spiffe/{trust_domain}/{path}',
+  instance: 'spiffe/{trust_domain}/{path}',
+};

@@ -91,7 +91,10 @@ function call(
   options: WorkloadCallOptions,
 ): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    const session = connectHttp2('http://localhost', { createConnection: () => connect(socket) });
+    const transport = connect(socket);
+    // Before any handler: the socket's own error says most, and comes first.
+    transport.on('error', (error: NodeJS.ErrnoException) => fail(error.code ?? 'failed'));
+    const session = connectHttp2('http://localhost', { createConnection: () => transport });
     const finish = (act: () => void) => {
       clearTimeout(timer);
       act();
