@@ -20,6 +20,7 @@ const USAGE = `npm run bench:containment -- --traces FILE [--traces FILE ...] --
   [--tasks FILE]          user tasks with ground truth; needed by oracle only
   [--planner NAME]        only missions of this planner model
   [--full-outputs FILE]   complete texts of outputs that the traces cut (default: beside the traces)
+  [--plans all|majority]  every recorded plan by its share (default), or each planner's most frequent one
   [--quick]               headline figures only: no curve, ablation or suggested-only rows
   [--explain N]           print up to N missed attacks and false stops, per suite, to standard error`;
 
@@ -101,6 +102,14 @@ function runsOf(
   return out;
 }
 
+/** Each planner's most frequent plan of a task. */
+function majority(plans: readonly Plan[]): Plan[] {
+  const best = new Map<string, Plan>();
+  for (const plan of plans)
+    if (plan.weight > (best.get(plan.planner)?.weight ?? 0)) best.set(plan.planner, plan);
+  return [...best.values()].map((plan) => ({ ...plan, weight: 1 }));
+}
+
 interface Pass {
   readonly rows: Judged[];
   readonly bytes: number[];
@@ -174,6 +183,7 @@ async function main(): Promise<void> {
       planner: { type: 'string' },
       'full-outputs': { type: 'string' },
       quick: { type: 'boolean', default: false },
+      plans: { type: 'string', default: 'all' },
       explain: { type: 'string' },
     },
   });
@@ -208,6 +218,7 @@ async function main(): Promise<void> {
         list.filter((plan) => plan.planner === values.planner),
       );
   }
+  if (values.plans === 'majority') for (const [task, list] of plans) plans.set(task, majority(list));
   const replay = engineReplay;
   const datasets: Record<string, unknown> = {};
   for (const dataset of [...new Set(traces.map(({ trace }) => trace.dataset))].sort()) {

@@ -31,7 +31,10 @@ export interface Sink {
 }
 
 export interface ReturnedField {
-  /** Dotted member names, array positions left out; matches at the end of a path. `*` is any one member. */
+  /**
+   * Dotted member names, array positions left out; matches at the end of a path. `*` is any one member, `.` the
+   * answer itself or the items of its list.
+   */
   readonly field: string;
   readonly trust: FieldTrust;
   readonly kind?: SinkKind;
@@ -204,6 +207,7 @@ export function hasLabel(action: CataloguedAction, label: Label): boolean {
 }
 
 function matchesEnd(path: readonly string[], field: string): number {
+  if (field === '.') return path.length === 0 ? 1 : -1;
   const wanted = field.split('.');
   if (wanted.length > path.length) return -1;
   let exact = 0;

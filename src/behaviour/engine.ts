@@ -1,5 +1,5 @@
 import type { JsonValue } from '../domain/json.ts';
-import { hasLabel, uncatalogued } from './catalogue.ts';
+import { type CataloguedAction, hasLabel, uncatalogued } from './catalogue.ts';
 import { type IngestLimits, ingestAnswer } from './ingest.ts';
 import { type Call, type Context, findingsFor, rememberEcho } from './judge.ts';
 import { keyedDigest, ORIGIN, recall } from './memory.ts';
@@ -85,6 +85,16 @@ function pointedAt(state: MissionState, call: Call, context: Context): boolean {
   return true;
 }
 
+function documentSources(state: MissionState, action: CataloguedAction, context: Context): number {
+  if (!hasLabel(action, 'read') || hasLabel(action, 'external')) return 0;
+  let mask = 0;
+  for (const [slot, source] of state.sources.entries()) {
+    const entry = context.catalogue.actions.get(source.action);
+    if (entry?.names_one_object === true && !hasLabel(entry, 'external')) mask |= 1 << slot;
+  }
+  return mask;
+}
+
 function takeIn(
   state: MissionState,
   call: Call,
@@ -93,6 +103,11 @@ function takeIn(
   limits?: IngestLimits,
 ): MissionState {
   const action = context.catalogue.actions.get(call.action) ?? uncatalogued(call.action);
-  const answer = { action, body, pointed_at: pointedAt(state, call, context) };
+  const answer = {
+    action,
+    body,
+    pointed_at: pointedAt(state, call, context),
+    documents: documentSources(state, action, context),
+  };
   return ingestAnswer(state, answer, context.key, context.rules, limits);
 }

@@ -32,6 +32,11 @@ export interface Answer {
   readonly body: JsonValue;
   /** The call pointed at what the mission or a vouched-for value named, so its text is the declared source's. */
   readonly pointed_at: boolean;
+  /**
+   * Sources that read one named document. A record whose own title the mission names is that document, whichever
+   * plain read returned it.
+   */
+  readonly documents: number;
 }
 
 const MAX_VOUCHED_CHARS = 400;
@@ -50,6 +55,13 @@ function canInstruct(text: string, trust: FieldTrust): boolean {
   let gaps = 0;
   for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) <= 0x20) gaps++;
   return gaps >= 2;
+}
+
+/** Names have few words: longer text in a vouched-for field is somebody's prose, whoever keeps the field. */
+function isProse(text: string): boolean {
+  let gaps = 0;
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) <= 0x20) gaps++;
+  return gaps > 7;
 }
 
 /** Shape of a leaf that is its own kind of value whatever its field: numbers and truth values never instruct. */
@@ -118,9 +130,12 @@ export function ingestAnswer(
     }
   };
 
-  const hear = (leaf: Leaf): void => {
+  const hear = (leaf: Leaf, titled: boolean): void => {
     if (!tainted && canInstruct(leaf.text, leaf.trust)) tainted = true;
-    const mask = answer.pointed_at ? maskFor(leaf.path) : 0;
+    const heard = leaf.trust === 'third_party' || leaf.trust === 'unknown';
+    const mask =
+      (answer.pointed_at && heard ? maskFor(leaf.path) : 0) | (titled && heard ? answer.documents : 0);
+    let most = titled ? limits.max_text_values : limits.max_text_values - texts;
     const room = limits.max_chars - chars;
     chars += leaf.text.length;
     if (room <= 0) {
@@ -128,11 +143,13 @@ export function ingestAnswer(
       return;
     }
     const whole = leaf.text.length <= 120 ? proofForm(leaf.text) : null;
-    if (whole !== null && texts++ < limits.max_text_values) put(valueKey('any', whole), ORIGIN.text, 0, mask);
+    texts++;
+    if (whole !== null && most-- > 0) put(valueKey('any', whole), ORIGIN.text, 0, mask);
     const outcome = scanText(
       leaf.text,
       (kind, form) => {
-        if (texts++ >= limits.max_text_values) return false;
+        texts++;
+        if (most-- <= 0) return false;
         return put(scannedKey(kind, form), ORIGIN.text, 0, mask);
       },
       { max_chars: room },
@@ -150,19 +167,32 @@ export function ingestAnswer(
     return false;
   };
 
+  /** Every longer word of the title stands in the mission, and there are at least two: the mission means this one. */
+  const isTitledByMission = (text: string): boolean => {
+    let words = 0;
+    for (const word of text.toLowerCase().split(/[^\p{L}\p{N}]+/u)) {
+      if (word.length < 4 || /^\d+$/.test(word)) continue;
+      const record = recall(state.memory, keyedDigest(key, valueKey('any', word)));
+      if ((record.origins & ORIGIN.mission) === 0) return false;
+      words++;
+    }
+    return words >= 2;
+  };
+
   const settle = (group: readonly Leaf[]): void => {
     // The identities of one record stand or fall together: a contact's name ties its address to the mission.
     const identities = group.filter(
       (leaf) => (leaf.trust === 'system' || leaf.trust === 'counterparty') && isIdentity(leaf),
     );
+    const named = identities.some((other) => other.field?.kind === 'name' && isNamed(other));
+    const titled =
+      answer.documents !== 0 && group.some((leaf) => isTitle(leaf) && isTitledByMission(leaf.text));
     for (const leaf of group) {
-      if (leaf.trust !== 'system' && leaf.trust !== 'counterparty') hear(leaf);
-      else
-        vouch(
-          leaf,
-          leaf.trust === 'counterparty' &&
-            (isNamed(leaf) || identities.some((other) => other.field?.kind === 'name' && isNamed(other))),
-        );
+      const vouched = leaf.trust === 'system' || leaf.trust === 'counterparty';
+      // A listed name is a value as a whole even where somebody made it a paragraph; its prose still taints.
+      const prose = !vouched || (leaf.field?.kind !== undefined && isProse(leaf.text));
+      if (vouched) vouch(leaf, leaf.trust === 'counterparty' && (isNamed(leaf) || named));
+      if (prose) hear(leaf, titled);
     }
   };
 
@@ -199,6 +229,15 @@ export function ingestAnswer(
   walk(answer.body, [], top);
   settle(top);
   return { ...state, memory: writer.done(), tainted, linked_sources: linked };
+}
+
+/** The short name that a record goes by. */
+function isTitle(leaf: Leaf): boolean {
+  const member = leaf.path[leaf.path.length - 1] ?? '';
+  return (
+    leaf.text.length <= 120 &&
+    (leaf.field?.kind === 'file' || member === 'filename' || member === 'file_name')
+  );
 }
 
 function isIdentity(leaf: Leaf): boolean {

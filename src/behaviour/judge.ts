@@ -207,7 +207,8 @@ export function findingsFor(state: MissionState, context: Context, call: Call): 
   }
   if (declared !== null) {
     if (state.tainted && !allProven) for (const say of unproven) say();
-    checkFixedParameters(state, context, entry, declared, call, find);
+    // Proven destinations tie the call to the mission; where it has none, what the mission fixed must.
+    if (count === 0) checkFixedParameters(state, context, entry, declared, call, find);
     return { findings, detour: false };
   }
   const named =
@@ -244,12 +245,21 @@ function checkFixedParameters(
     const value = call.parameters[parameter];
     if (fixed.literals.length === 0 || fixed.sources.length > 0 || typeof value !== 'string') continue;
     if (entry.sinks.some((sink) => sink.parameter === parameter)) continue;
+    // What the step was declared to draw on may flavour its other parameters too.
+    const drawn = Object.values(declared.parameters).flatMap((one) =>
+      one.sources.map((source) => sourceSlot(state, source)),
+    );
+    const drawnMask = drawn.reduce((mask, slot) => (slot < 0 ? mask : mask | (1 << slot)), 0);
     let foreign: Proof | undefined;
     const look = (form: string): void => {
       const digest = keyedDigest(context.key, form);
       const record = recall(state.memory, digest);
       const trusted = ORIGIN.template | ORIGIN.mission | ORIGIN.system | ORIGIN.linked | ORIGIN.counterparty;
-      if ((record.origins & ORIGIN.text) !== 0 && (record.origins & trusted) === 0) {
+      if (
+        (record.origins & ORIGIN.text) !== 0 &&
+        (record.origins & trusted) === 0 &&
+        (record.text & drawnMask) === 0
+      ) {
         foreign ??= { proven: false, declared: false, record, digest };
       }
     };
@@ -258,7 +268,7 @@ function checkFixedParameters(
       return foreign === undefined;
     });
     const whole = skeleton(value);
-    if (whole !== null && whole.includes(' ')) look('v:' + whole);
+    if (whole?.includes(' ')) look('v:' + whole);
     if (foreign !== undefined) find('fixed_parameter', parameter, 'any', foreign);
   }
 }

@@ -44,14 +44,9 @@ export const SENSITIVE_NOUNS = new Set(
   ),
 );
 export const SENSITIVE_PHRASES = [
-  'user information',
-  'user info',
-  'personal information',
-  'account information',
   'credit card',
-  'id number',
+  'passport number',
   'api key',
-  'bank account',
   'ssh key',
   'secret key',
   'private key',

@@ -223,8 +223,22 @@ function fieldsOf(action: DescribedAction): ReturnedField[] {
       fields.push({ field, trust: addressed ? 'system' : trust, ...(kind === undefined ? {} : { kind }) });
     }
   }
+  const listed = listedKind(action);
+  if (listed !== null) fields.push({ field: '.', trust: 'system', kind: listed });
   fields.push({ field: 'shared_with', trust: 'system', kind: 'mail', keys: true });
   return fields;
+}
+
+/** `get_channels`, `list members of a group`: the plural noun right after the verb says what the items are. */
+function listedKind(action: DescribedAction): SinkKind | null {
+  const [verb, ...rest] = wordsOf(action.action);
+  if (verb === undefined || !READ_VERBS.has(verb)) return null;
+  const noun = rest.find((word) => word !== 'all');
+  if (noun === undefined || !noun.endsWith('s')) return null;
+  for (const { kind, words } of SINK_WORDS) {
+    if (words.has(noun) && ['channel', 'handle', 'account', 'name'].includes(kind)) return kind;
+  }
+  return null;
 }
 
 function entryOf(action: DescribedAction): CataloguedAction {
