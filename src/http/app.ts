@@ -43,7 +43,6 @@ export function routeTable(parts: AppParts): Route[] {
 }
 
 function operationRoutes(parts: AppParts): Route[] {
-  const { store } = parts.ports;
   return [
     {
       method: 'GET',
@@ -73,7 +72,7 @@ function operationRoutes(parts: AppParts): Route[] {
         },
       },
       async handle() {
-        const ready = await store.healthy();
+        const ready = await parts.ports.store.healthy();
         return { status: ready ? 200 : 503, json: { status: ready ? 'ready' : 'store_unavailable' } };
       },
     },

@@ -1,5 +1,6 @@
 /** Import and approval: a ceiling dispatches only after a second person said yes to exactly this hash. */
 import { templateHash } from '../domain/anchors.ts';
+import { lint } from '../domain/authority/index.ts';
 import { Denied } from '../domain/denial.ts';
 import type { TemplateDocument } from '../domain/policy.ts';
 import { type Ports, type TemplateRecord, WriteConflict } from '../ports.ts';
@@ -60,6 +61,10 @@ export async function approveTemplate(
   const record = await ports.store.template(id, hash);
   if (record === null) throw new Denied({ tag: 'not_found' });
   const now = ports.clock.now();
+  const [fault] = lint(record.document.ceiling, now, ports.policy().catalogue).filter(
+    ({ severity }) => severity === 'error',
+  );
+  if (fault) throw new Denied({ tag: 'conflict', detail: `the ceiling cannot be approved: ${fault.text}` });
   const { review_every_seconds } = record.document;
   try {
     await ports.store.atomically([

@@ -1,0 +1,122 @@
+/** Commands that need no running broker: they read files and the database. */
+import { existsSync, writeFileSync } from 'node:fs';
+import type { Command } from 'commander';
+import { compactVerify, importJWK, type JWK } from 'jose';
+import { loadConfig, relativeTo } from '../config/load.ts';
+import { templateOf, templateSchema } from '../config/template-schema.ts';
+import { readYaml } from '../config/yaml.ts';
+import { templateHash } from '../domain/anchors.ts';
+import { sealPayload } from '../domain/audit.ts';
+import { diff, explain, lint } from '../domain/authority/index.ts';
+import { generateKek } from '../keys/seal.ts';
+import { AUDIT_SEAL_TYP } from '../operations/audit.ts';
+import { verifyAudit } from '../store/audit-verify.ts';
+import { openSqliteStore } from '../store/sqlite.ts';
+import { Failure, type Terminal } from './terminal.ts';
+
+export function addLocalCommands(program: Command, terminal: Terminal): void {
+  const config = program.command('config').description('Configuration files');
+  config
+    .command('check')
+    .description('Read the configuration and its templates; faults with file, line, key and suggestion')
+    .option('-c, --config <file>', 'configuration file', 'broker.yaml')
+    .action((options: { config: string }) => {
+      const { policy, templates } = loadConfig(options.config);
+      terminal.out(
+        `${options.config} is good: ${policy.audiences.length} audiences, ${policy.verifiers.length} verifiers, ${templates.length} templates, policy ${policy.version}\n`,
+      );
+    });
+
+  const template = program.command('template').description('Mission templates');
+  template
+    .command('hash')
+    .description('The hash that an approval names')
+    .argument('<file>')
+    .requiredOption('--issuer <url>', "the broker's issuer")
+    .action((file: string, options: { issuer: string }) => {
+      const document = templateOf(readYaml(file, templateSchema));
+      terminal.out(`${document.id} ${document.version} ${templateHash(options.issuer, document)}\n`);
+    });
+
+  template
+    .command('explain')
+    .description('What a template allows, in plain words')
+    .argument('<file>')
+    .action((file: string) => {
+      const document = templateOf(readYaml(file, templateSchema));
+      terminal.out(`${document.id} ${document.version}: ${document.description ?? ''}\n`);
+      for (const line of explain(document.ceiling)) terminal.out(`  ${line}\n`);
+    });
+  template
+    .command('diff')
+    .description('What a change widens and narrows, computed by the algebra; exit code 1 if it widens')
+    .argument('<before>')
+    .argument('<after>')
+    .action((before: string, after: string) => {
+      const change = diff(
+        templateOf(readYaml(before, templateSchema)).ceiling,
+        templateOf(readYaml(after, templateSchema)).ceiling,
+      );
+      for (const { text } of change.widened) terminal.out(`widens   ${text}\n`);
+      for (const { text } of change.narrowed) terminal.out(`narrows  ${text}\n`);
+      if (change.equivalent) terminal.out('both allow the same\n');
+      if (change.widened.length > 0) throw new Failure(`${after} allows what ${before} does not`);
+    });
+  template
+    .command('lint')
+    .description('Ceilings that allow everything, nothing, or something else than was meant')
+    .argument('<file>')
+    .option('-c, --config <file>', 'configuration with the audiences to check against')
+    .action((file: string, options: { config?: string }) => {
+      const { ceiling } = templateOf(readYaml(file, templateSchema));
+      const catalogue =
+        options.config === undefined ? undefined : loadConfig(options.config).policy.catalogue;
+      const findings = lint(ceiling, Date.now() / 1000, catalogue);
+      for (const { severity, rule, text } of findings) terminal.out(`${severity} ${rule}: ${text}\n`);
+      if (findings.some(({ severity }) => severity === 'error'))
+        throw new Failure(`${file} must not be approved`);
+      terminal.out(`${file}: ${findings.length} finding(s), none an error\n`);
+    });
+
+  const keys = program.command('keys').description('Signing keys');
+  keys
+    .command('generate-kek')
+    .description('A fresh key-encryption key: 32 random bytes in base64')
+    .option('-o, --out <file>', 'write it to a new file (0600) instead of the terminal')
+    .action((options: { out?: string }) => {
+      if (options.out === undefined) terminal.out(`${generateKek()}\n`);
+      else writeFileSync(options.out, `${generateKek()}\n`, { mode: 0o600, flag: 'wx' });
+    });
+
+  const audit = program.command('audit').description('The audit chain');
+  audit
+    .command('verify')
+    .description('Walk the whole chain of a database: every hash, every segment, every seal')
+    .option('-c, --config <file>', 'configuration file', 'broker.yaml')
+    .action(async (options: { config: string }) => {
+      const loaded = loadConfig(options.config);
+      const path = relativeTo(loaded.path, loaded.config.store.sqlite.path);
+      if (!existsSync(path)) throw new Failure(`${path}: no such database`);
+      const store = await openSqliteStore({ path });
+      try {
+        const keyOf = new Map((await store.signingKeys()).map((key) => [key.kid, key]));
+        const verdict = await verifyAudit(store, async (segment) => {
+          try {
+            const { payload: signed } = await compactVerify(segment.seal ?? '', async (header) => {
+              const record = keyOf.get(header.kid ?? '');
+              if (!record || header.typ !== AUDIT_SEAL_TYP) throw new Error('not a seal of this broker');
+              return importJWK(record.jwk as unknown as JWK, record.alg);
+            });
+            const sealed = JSON.parse(new TextDecoder().decode(signed)) as Record<string, unknown>;
+            return Object.entries(sealPayload(segment)).every(([member, value]) => sealed[member] === value);
+          } catch {
+            return false;
+          }
+        });
+        if (!verdict.ok) throw new Failure(`the audit chain is broken at record ${verdict.first_bad}`);
+        terminal.out(`the audit chain holds: ${verdict.records} records in ${verdict.segments} segments\n`);
+      } finally {
+        await store.close();
+      }
+    });
+}

@@ -1,0 +1,31 @@
+/** The `sortie` command. */
+import { Command, CommanderError } from 'commander';
+import { ConfigFault } from '../config/yaml.ts';
+import { addAdminCommands } from './admin.ts';
+import { addLocalCommands } from './local.ts';
+import { addServeCommand } from './serve.ts';
+import { Failure, type Terminal } from './terminal.ts';
+
+/** @returns the exit code */
+export async function runCli(argv: readonly string[], terminal: Terminal): Promise<number> {
+  const program = new Command('sortie')
+    .description('Ephemeral credential broker for AI agents')
+    .exitOverride()
+    .configureOutput({ writeOut: (text) => terminal.out(text), writeErr: (text) => terminal.err(text) });
+  addServeCommand(program, terminal);
+  addLocalCommands(program, terminal);
+  addAdminCommands(program, terminal);
+  try {
+    await program.parseAsync([...argv]);
+    return 0;
+  } catch (cause) {
+    if (cause instanceof CommanderError) return cause.exitCode;
+    if (cause instanceof ConfigFault || cause instanceof Failure) {
+      terminal.err(`${cause.message}\n`);
+      return 1;
+    }
+    // Not a stack: what a person on call needs is the sentence.
+    terminal.err(`sortie: ${cause instanceof Error ? cause.message : 'failed'}\n`);
+    return 1;
+  }
+}

@@ -1,0 +1,16 @@
+/** The only file that touches argv, env and signals. */
+import { runCli } from './cli/program.ts';
+
+export async function main(argv: readonly string[]): Promise<void> {
+  process.exitCode = await runCli(argv, {
+    env: process.env,
+    out: (text) => void process.stdout.write(text),
+    err: (text) => void process.stderr.write(text),
+    stdin: async () => {
+      const chunks: Buffer[] = [];
+      for await (const chunk of process.stdin) chunks.push(chunk as Buffer);
+      return Buffer.concat(chunks).toString('utf8');
+    },
+    onSignal: (signal, listener) => void process.on(signal, listener),
+  });
+}
