@@ -8,19 +8,25 @@
  */
 import type { VerifiedToken } from './token.ts';
 
-/** The last characters are left out: the final one has spare bits. */
-const PRINT_AT = 12;
+/** Where the two prints are read, from the end. The last characters are left out: the final one has spare bits. */
+const FIRST_AT = 12;
+const SECOND_AT = 20;
 const PRINT_LENGTH = 5;
 /** Oldest entries looked at to make room. */
 const LOOKED_AT = 16;
 
 /** 30 bits of the signature part. */
-export function printOf(authorization: string): number {
-  const from = authorization.length - PRINT_AT;
+function printAt(authorization: string, before_end: number): number {
+  const from = authorization.length - before_end;
   let print = 0;
   for (let at = from; at < from + PRINT_LENGTH; at++)
     print = (print << 6) | (authorization.charCodeAt(at) & 0x3f);
   return print;
+}
+
+/** Used where the first print is taken: two of 10,000 tokens share one every twentieth time. Negative: apart. */
+function secondPrint(authorization: string): number {
+  return ~printAt(authorization, SECOND_AT);
 }
 
 export interface TokenCacheLimits {
@@ -46,24 +52,24 @@ export class TokenCache {
 
   /** The token that came in exactly this header before, or undefined. Its life is not judged here. */
   get(authorization: string): VerifiedToken | undefined {
-    const token = this.#tokens.get(printOf(authorization));
-    return token !== undefined && token.authorization === authorization ? token : undefined;
+    const token = this.#tokens.get(printAt(authorization, FIRST_AT));
+    if (token === undefined || token.authorization === authorization) return token;
+    const other = this.#tokens.get(secondPrint(authorization));
+    return other?.authorization === authorization ? other : undefined;
   }
 
   add(token: VerifiedToken, now: number): void {
-    const print = printOf(token.authorization);
-    const there = this.#tokens.get(print);
-    if (there !== undefined) this.#remove(print, there);
-    const mission = token.claims.mission.id;
-    const prints = this.#missions.get(mission) ?? [];
-    const oldest = prints.length >= this.#limits.tokens_per_mission ? prints[0] : undefined;
-    if (oldest !== undefined) this.#evict(oldest);
+    const { mission_id } = token;
+    const oldest = this.#missions.get(mission_id);
+    if (oldest !== undefined && oldest.length >= this.#limits.tokens_per_mission) this.#evict(oldest[0] ?? 0);
     if (this.#tokens.size >= this.#limits.tokens) this.#makeRoom(now);
+    const first = printAt(token.authorization, FIRST_AT);
+    const print = this.#tokens.has(first) ? secondPrint(token.authorization) : first;
+    this.#evict(print);
     this.#tokens.set(print, token);
-    // Looked up again: evicting the mission's last token forgets its list.
-    const list = this.#missions.get(mission);
-    if (list === undefined) this.#missions.set(mission, [print]);
-    else list.push(print);
+    const prints = this.#missions.get(mission_id);
+    if (prints === undefined) this.#missions.set(mission_id, [print]);
+    else prints.push(print);
   }
 
   /** Forgets every token for which `keep` says no. */
@@ -72,7 +78,8 @@ export class TokenCache {
   }
 
   delete(token: VerifiedToken): void {
-    const print = printOf(token.authorization);
+    const first = printAt(token.authorization, FIRST_AT);
+    const print = this.#tokens.get(first) === token ? first : secondPrint(token.authorization);
     if (this.#tokens.get(print) === token) this.#remove(print, token);
   }
 
@@ -95,11 +102,10 @@ export class TokenCache {
 
   #remove(print: number, token: VerifiedToken): void {
     this.#tokens.delete(print);
-    const mission = token.claims.mission.id;
-    const prints = this.#missions.get(mission);
+    const prints = this.#missions.get(token.mission_id);
     if (prints === undefined) return;
     const at = prints.indexOf(print);
     if (at >= 0) prints.splice(at, 1);
-    if (prints.length === 0) this.#missions.delete(mission);
+    if (prints.length === 0) this.#missions.delete(token.mission_id);
   }
 }

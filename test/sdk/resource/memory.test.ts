@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { ReplayMemory } from '../../../src/sdk/resource/replay-memory.ts';
+import type { VerifiedToken } from '../../../src/sdk/resource/token.ts';
+import { TokenCache } from '../../../src/sdk/resource/token-cache.ts';
 import { Bench, mint, NOW, outcome } from './support.ts';
 
 const bearer = (token: string) => ({ token, authorization: `Bearer ${token}`, proof: undefined });
@@ -37,6 +39,26 @@ describe('held tokens', () => {
     for (let turn = 0; turn < 30; turn++)
       bench.check(bearer(mint({ cnf: undefined, mission: { id: `msn_${turn}` } })));
     expect(bench.state.tokens.size).toBe(10);
+  });
+
+  it('two whose prints meet are both held', () => {
+    const cache = new TokenCache({ tokens: 10, tokens_per_mission: 10 });
+    const token = (authorization: string) =>
+      ({ authorization, mission_id: 'msn_self', claims: { exp: NOW + 10 } }) as VerifiedToken;
+    // The same twelve characters at the end, as two signatures might have by chance; the third also shares the next ones.
+    const [one, two, three] = ['A'.repeat(40), 'B'.repeat(40), 'C'.repeat(40)].map((rest, index) =>
+      token(`${rest}${index === 0 ? 'a' : 'b'}bcdefgh123456789012`),
+    ) as [VerifiedToken, VerifiedToken, VerifiedToken];
+    for (const each of [one, two]) cache.add(each, NOW);
+    expect(cache.get(one.authorization)).toBe(one);
+    expect(cache.get(two.authorization)).toBe(two);
+    cache.add(three, NOW);
+    expect(cache.get(three.authorization)).toBe(three);
+    expect(cache.get(two.authorization)).toBeUndefined();
+    cache.delete(three);
+    expect(cache.get(three.authorization)).toBeUndefined();
+    expect(cache.get(one.authorization)).toBe(one);
+    expect(cache.size).toBe(1);
   });
 
   it('expired ones make room first', () => {
