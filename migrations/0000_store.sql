@@ -129,7 +129,7 @@ CREATE TABLE `ground_audiences` (
 );
 --> statement-breakpoint
 CREATE TABLE `grounds` (
-	`n` integer PRIMARY KEY NOT NULL,
+	`n` integer PRIMARY KEY AUTOINCREMENT NOT NULL,
 	`digest` blob NOT NULL,
 	`sub` text NOT NULL,
 	`agent` text NOT NULL,
@@ -184,15 +184,12 @@ CREATE TABLE `missions` (
 	`instance` text NOT NULL,
 	`jkt` blob NOT NULL,
 	`path` text,
-	`evidence_digest` blob NOT NULL,
+	`digests` blob NOT NULL,
 	`goal` text NOT NULL,
 	`intent` text NOT NULL,
 	`proposal` text,
 	`authority` text NOT NULL,
 	`containments` text,
-	`intent_hash` blob NOT NULL,
-	`proposal_hash` blob,
-	`authority_hash` blob NOT NULL,
 	`status_list` integer NOT NULL,
 	`status_index` integer NOT NULL,
 	`derivations` integer NOT NULL,
@@ -201,7 +198,6 @@ CREATE TABLE `missions` (
 	`last_attested_at` real NOT NULL,
 	`attest_due_at` real NOT NULL,
 	`creation_request_id` text,
-	`creation_fingerprint` blob,
 	`creation_key` blob,
 	FOREIGN KEY (`ground_n`) REFERENCES `grounds`(`n`) ON UPDATE no action ON DELETE no action
 );

@@ -19,19 +19,11 @@ import type {
   TemplateRecord,
   VerifierInstance,
 } from '../ports.ts';
-import { unpackDigest, unpackNullable } from './packing.ts';
+import { unpackDigest, unpackDigests } from './packing.ts';
 import type * as schema from './schema.ts';
 
-type MissionColumns = typeof schema.missions.$inferSelect;
-type GroundColumns = Omit<typeof schema.grounds.$inferSelect, 'n' | 'digest'>;
-
-/** A mission with its ground, as {@link MISSION_SELECT} reads it. */
-export type MissionRow = MissionColumns & GroundColumns;
-
-export const MISSION_SELECT = `select m.*, g.sub, g.agent, g.act, g.attester, g.rule, g.tier,
-  g.template_id, g.template_version, g.template_hash, g.policy_version, g.declared_by,
-  g.attest_every_seconds, g.token_ttl_seconds
-  from missions m join grounds g on g.n = m.ground_n`;
+export type MissionRow = typeof schema.missions.$inferSelect;
+export type GroundRow = typeof schema.grounds.$inferSelect;
 
 /** The stored JSON was written by this store: a text that does not parse is corruption and throws. */
 function stored<T>(text: string): T {
@@ -45,7 +37,14 @@ function entryOf<T>(list: readonly T[], at: number): T {
   return entry;
 }
 
-export function missionFromRow(row: MissionRow): Mission {
+/** @param ground the row that `row.ground_n` names */
+export function missionFromRow(row: MissionRow, ground: GroundRow): Mission {
+  const [evidence_digest, intent_hash, proposal_hash, authority_hash, creation_fingerprint] = unpackDigests(
+    row.digests,
+  );
+  if (evidence_digest == null || intent_hash == null || authority_hash == null) {
+    throw new Error(`the digests of ${row.id} do not read`);
+  }
   const authority = stored<AuthoritySet>(row.authority);
   return {
     id: row.id,
@@ -55,38 +54,38 @@ export function missionFromRow(row: MissionRow): Mission {
     expires_at: row.expires_at,
     state_since: row.state_since,
     state_reason: row.state_reason,
-    sub: row.sub,
-    agent: row.agent,
+    sub: ground.sub,
+    agent: ground.agent,
     instance: row.instance,
     jkt: unpackDigest(row.jkt),
     parent_id: row.path === null ? null : (stored<string[]>(row.path).at(-2) ?? null),
     path: row.path === null ? [row.id] : stored<string[]>(row.path),
-    act: row.act === null ? null : stored<JsonAct>(row.act),
-    attester: row.attester,
-    rule: row.rule,
-    tier: entryOf(TIERS, row.tier),
-    evidence_digest: unpackDigest(row.evidence_digest),
-    template: { id: row.template_id, version: row.template_version, hash: row.template_hash },
-    policy_version: row.policy_version,
+    act: ground.act === null ? null : stored<JsonAct>(ground.act),
+    attester: ground.attester,
+    rule: ground.rule,
+    tier: entryOf(TIERS, ground.tier),
+    evidence_digest,
+    template: { id: ground.template_id, version: ground.template_version, hash: ground.template_hash },
+    policy_version: ground.policy_version,
     intent: { goal: row.goal, ...stored<Omit<MissionIntent, 'goal'>>(row.intent) },
     proposal:
       row.proposal === null ? null : row.proposal === '' ? authority : stored<AuthoritySet>(row.proposal),
     authority,
     containments: row.containments === null ? [] : stored<Containment[]>(row.containments),
-    intent_hash: unpackDigest(row.intent_hash),
-    proposal_hash: unpackNullable(row.proposal_hash),
-    authority_hash: unpackDigest(row.authority_hash),
+    intent_hash,
+    proposal_hash: proposal_hash ?? null,
+    authority_hash,
     status_list: row.status_list,
     status_index: row.status_index,
     derivations: row.derivations,
     max_derivations: row.max_derivations,
-    declared_by: row.declared_by === 'launcher' ? 'launcher' : 'agent',
+    declared_by: ground.declared_by === 'launcher' ? 'launcher' : 'agent',
     tainted: row.tainted !== 0,
-    attest_every_seconds: row.attest_every_seconds,
+    attest_every_seconds: ground.attest_every_seconds,
     last_attested_at: row.last_attested_at,
-    token_ttl_seconds: row.token_ttl_seconds,
+    token_ttl_seconds: ground.token_ttl_seconds,
     creation_request_id: row.creation_request_id,
-    creation_fingerprint: unpackNullable(row.creation_fingerprint),
+    creation_fingerprint: creation_fingerprint ?? null,
   };
 }
 
@@ -97,9 +96,11 @@ export type CredentialRow = typeof schema.credentials.$inferSelect & {
   mission_jkt: Buffer;
 };
 
-export const CREDENTIAL_SELECT = `select c.*, m.id as mission_id, m.jkt as mission_jkt, t.name as type,
-  a.name as target from credentials c join missions m on m.n = c.mission_n
-  join names t on t.n = c.type_n join names a on a.n = c.target_n`;
+/** Subqueries, not joins: measured several times faster for one row. */
+export const CREDENTIAL_SELECT = `select c.*,
+  (select name from names where n = c.type_n) as type, (select name from names where n = c.target_n) as target,
+  (select id from missions where n = c.mission_n) as mission_id,
+  (select jkt from missions where n = c.mission_n) as mission_jkt from credentials c`;
 
 export function credentialFromRow(row: CredentialRow): CredentialRecord {
   return {

@@ -33,7 +33,8 @@ export const names = sqliteTable('names', {
 export const grounds = sqliteTable(
   'grounds',
   {
-    n: integer().primaryKey(),
+    /** Never given again, so that a reader may remember a ground by it. */
+    n: integer().primaryKey({ autoIncrement: true }),
     /** Digest of all other columns. */
     digest: blob({ mode: 'buffer' }).notNull().unique(),
     sub: text().notNull(),
@@ -102,7 +103,8 @@ export const missions = sqliteTable(
     jkt: blob({ mode: 'buffer' }).notNull(),
     /** Ids from the root to this mission as JSON; null for a root mission. */
     path: text(),
-    evidence_digest: blob({ mode: 'buffer' }).notNull(),
+    /** Digests of evidence, intent, proposal, authority and creation request, see packDigests. */
+    digests: blob({ mode: 'buffer' }).notNull(),
     goal: text().notNull(),
     /** The intent without its goal, JSON. */
     intent: text().notNull(),
@@ -111,9 +113,6 @@ export const missions = sqliteTable(
     authority: text().notNull(),
     /** JSON; null for none. */
     containments: text(),
-    intent_hash: blob({ mode: 'buffer' }).notNull(),
-    proposal_hash: blob({ mode: 'buffer' }),
-    authority_hash: blob({ mode: 'buffer' }).notNull(),
     status_list: integer().notNull(),
     status_index: integer().notNull(),
     derivations: integer().notNull(),
@@ -123,7 +122,6 @@ export const missions = sqliteTable(
     /** When silence is too long: `last_attested_at + attest_every_seconds`. */
     attest_due_at: real().notNull(),
     creation_request_id: text(),
-    creation_fingerprint: blob({ mode: 'buffer' }),
     /** Digest of (agent, jkt, creation_request_id); null without one. */
     creation_key: blob({ mode: 'buffer' }),
   },

@@ -5,7 +5,7 @@ import {
   CREDENTIAL_SELECT,
   type CredentialRow,
   credentialFromRow,
-  MISSION_SELECT,
+  type GroundRow,
   type MissionRow,
   missionFromRow,
 } from '../rows.ts';
@@ -20,6 +20,8 @@ const PAGE_LIMIT = 500;
 const CHUNK = 1000;
 /** Ids that a blast radius names; the count is exact beyond. */
 const NAMED_MISSIONS = 10_000;
+/** Grounds in memory; missions share them, so that few serve many. */
+const GROUNDS_KEPT = 4096;
 /** A filter over more grounds than this walks the newest missions instead of one index lane a ground. */
 const LANES = 256;
 
@@ -50,11 +52,12 @@ function positionOf(cursor: string | undefined): number {
 }
 
 export function missionReads(db: Connection): MissionReads {
-  const byId = db.prepare<[string], MissionRow>(`${MISSION_SELECT} where m.id = ?`);
-  const byCreation = db.prepare<[Buffer], MissionRow>(`${MISSION_SELECT} where m.creation_key = ?`);
+  const byId = db.prepare<[string], MissionRow>('select * from missions where id = ?');
+  const byCreation = db.prepare<[Buffer], MissionRow>('select * from missions where creation_key = ?');
+  const groundByNumber = db.prepare<[number], GroundRow>('select * from grounds where n = ?');
   const tree = db.prepare<[string], MissionRow>(
-    `${MISSION_SELECT} join mission_ancestors a on a.mission_n = m.n
-     where a.ancestor_n = (select n from missions where id = ?) order by m.n`,
+    `select * from missions where n in (select mission_n from mission_ancestors where ancestor_n =
+       (select n from missions where id = ?)) order by n`,
   );
   const expired = db.prepare<[number, number], { id: string }>(
     'select id from missions where state < 2 and expires_at <= ? order by expires_at limit ?',
@@ -72,7 +75,8 @@ export function missionReads(db: Connection): MissionReads {
      where status_list = @list and state > 0 and status_index > @after order by status_index limit ${CHUNK}`,
   );
   const overdueStatuses = db.prepare<Bound, { status_index: number }>(
-    'select status_index from missions where state < 2 and expires_at <= @now and status_list = @list',
+    `select status_index from missions indexed by missions_expiry
+     where state < 2 and expires_at <= @now and status_list = @list`,
   );
   const listInUse = db.prepare<[], { list: number | null }>('select max(status_list) as list from missions');
   const taken = db.prepare<[number], { status_index: number }>(
@@ -81,12 +85,30 @@ export function missionReads(db: Connection): MissionReads {
   const walked = db.prepare<[number, number], { n: number | null; seen: number }>(
     'select min(n) as n, count(*) as seen from (select n from missions where n < ? order by n desc limit ?)',
   );
-  const byNumber = db.prepare<[number], MissionRow>(`${MISSION_SELECT} where m.n = ?`);
+  const byNumber = db.prepare<[number], MissionRow>('select * from missions where n = ?');
   const lane = db.prepare<Bound, { n: number }>(
     `select n from missions where ground_n = @ground and state = @state and n < @before
      order by n desc limit @limit`,
   );
   const prepared = new Map<string, ReturnType<typeof db.prepare<Bound, never>>>();
+
+  /** Grounds never change and their numbers are never given again: remembering one is safe. */
+  const grounds = new Map<number, GroundRow>();
+
+  function missionOf(row: MissionRow): Mission {
+    let ground = grounds.get(row.ground_n);
+    if (ground === undefined) {
+      ground = groundByNumber.get(row.ground_n);
+      if (ground === undefined) throw new Error(`the ground of ${row.id} is gone`);
+      if (grounds.size >= GROUNDS_KEPT) grounds.clear();
+      grounds.set(row.ground_n, ground);
+    }
+    return missionFromRow(row, ground);
+  }
+
+  function pageOf(rows: readonly MissionRow[], next: number | undefined): Page<Mission> {
+    return { items: rows.map(missionOf), next_cursor: next === undefined ? null : String(next) };
+  }
 
   function statement<Row>(text: string): { all(parameters: Bound): Row[] } {
     const found = prepared.get(text) ?? db.prepare<Bound, never>(text);
@@ -132,9 +154,9 @@ export function missionReads(db: Connection): MissionReads {
     const limit = Math.min(Math.max(1, Math.trunc(query.limit)), PAGE_LIMIT);
     const before = positionOf(query.cursor);
     const filtered = query.state !== undefined || query.agent !== undefined || query.template !== undefined;
-    const grounds = filtered && query.q === undefined ? groundsOf(query) : null;
-    if (grounds !== null) {
-      const rows = pageByLanes(query, grounds, before, limit).flatMap((n) => byNumber.get(n) ?? []);
+    const lanes = filtered && query.q === undefined ? groundsOf(query) : null;
+    if (lanes !== null) {
+      const rows = pageByLanes(query, lanes, before, limit).flatMap((n) => byNumber.get(n) ?? []);
       return pageOf(rows, rows.length === limit ? rows.at(-1)?.n : undefined);
     }
     // A whole id is found wherever it is; any other text only in what each page walks.
@@ -150,16 +172,18 @@ export function missionReads(db: Connection): MissionReads {
     if (query.agent !== undefined) {
       conditions.push('m.ground_n in (select ground_n from ground_agents where agent = @agent)');
     }
-    if (query.template !== undefined) conditions.push('g.template_id = @template');
+    if (query.template !== undefined)
+      conditions.push('m.ground_n in (select n from grounds where template_id = @template)');
     if (query.q !== undefined) {
       conditions.push(
-        `(m.id like @q escape '\\' or g.agent like @q escape '\\' or m.goal like @q escape '\\')`,
+        `(m.id like @q escape '\\' or m.goal like @q escape '\\'
+          or m.ground_n in (select n from grounds where agent like @q escape '\\'))`,
       );
     }
     const window = sparse ? walked.get(before, SCANNED_ROWS) : undefined;
     const floor = window !== undefined && window.seen === SCANNED_ROWS ? (window.n ?? 0) : 0;
     const rows = statement<MissionRow>(
-      `${MISSION_SELECT.replace('from missions m', 'from missions m not indexed')}
+      `select m.* from missions m not indexed
        where ${conditions.join(' and ')} order by m.n desc limit @limit`,
     ).all({
       before,
@@ -180,16 +204,16 @@ export function missionReads(db: Connection): MissionReads {
       addUp(sums, statement<Sum>(`${SUMS} where c.id = @key ${ALIVE}`).all(parameters));
       return { missions: 0, mission_ids: [], credentials: [...sums.values()] };
     }
-    const grounds = groundClause(selector.kind);
+    const clause = groundClause(selector.kind);
     const lanes: Bound[] =
-      grounds === null
+      clause === null
         ? [parameters]
-        : statement<{ n: number }>(grounds.replace('select ground_n', 'select ground_n as n'))
+        : statement<{ n: number }>(clause.replace('select ground_n', 'select ground_n as n'))
             .all(parameters)
             .flatMap(({ n: ground }) => [0, 1].map((state) => ({ ...parameters, ground, state })));
     // One index lane at a time, in the index's own order: a million matches are a linear walk.
     const condition =
-      grounds === null
+      clause === null
         ? `${missionClause(selector.kind)} and m.state < 2`
         : 'm.ground_n = @ground and m.state = @state';
     const page = statement<{ n: number; id: string; expires_at: number }>(
@@ -234,13 +258,13 @@ export function missionReads(db: Connection): MissionReads {
   }
 
   return {
-    mission: (id) => optional(byId.get(id), missionFromRow),
+    mission: (id) => optional(byId.get(id), missionOf),
     missionByCreation: (agent, jkt, creation_request_id) =>
-      optional(byCreation.get(creationKey(agent, jkt, creation_request_id)), missionFromRow),
+      optional(byCreation.get(creationKey(agent, jkt, creation_request_id)), missionOf),
     missions,
     missionTree: (id) => {
       const root = byId.get(id);
-      return root === undefined ? [] : [root, ...tree.all(id)].map(missionFromRow);
+      return root === undefined ? [] : [root, ...tree.all(id)].map(missionOf);
     },
     missionsDue: (now, limit) => ({
       expired: expired.all(now, limit).map(({ id }) => id),
@@ -278,10 +302,6 @@ function addUp(sums: Map<string, Sum>, rows: readonly Sum[]): void {
       last_expires_at: Math.max(row.last_expires_at, before?.last_expires_at ?? 0),
     });
   }
-}
-
-function pageOf(rows: readonly MissionRow[], next: number | undefined): Page<Mission> {
-  return { items: rows.map(missionFromRow), next_cursor: next === undefined ? null : String(next) };
 }
 
 function turn(): Promise<void> {

@@ -31,8 +31,9 @@ function isLive(state: number): boolean {
   return state <= stateNumber('suspended');
 }
 
-const COLUMNS = `m.n, m.id, m.state, m.version, m.expires_at, g.template_id
-  from missions m join grounds g on g.n = m.ground_n`;
+/** A subquery, not a join: measured several times faster for one row. */
+const COLUMNS = `m.n, m.id, m.state, m.version, m.expires_at,
+  (select template_id from grounds where grounds.n = m.ground_n) as template_id`;
 
 export interface Lifecycle {
   find(id: string): LifecycleRow | null;
@@ -46,10 +47,9 @@ export interface Lifecycle {
 }
 
 export function lifecycle(db: Connection): Lifecycle {
-  const find = db.prepare<[string], LifecycleRow>(`select ${COLUMNS} where m.id = ?`);
+  const find = db.prepare<[string], LifecycleRow>(`select ${COLUMNS} from missions m where m.id = ?`);
   const below = db.prepare<[number], LifecycleRow>(
-    `select m.n, m.id, m.state, m.version, m.expires_at, g.template_id
-     from mission_ancestors a join missions m on m.n = a.mission_n join grounds g on g.n = m.ground_n
+    `select ${COLUMNS} from mission_ancestors a join missions m on m.n = a.mission_n
      where a.ancestor_n = ? and m.state < 2 order by m.n`,
   );
   const update = db.prepare(
@@ -64,8 +64,9 @@ export function lifecycle(db: Connection): Lifecycle {
     'select live from template_counts where template_id = ?',
   );
   const overdue = db.prepare<[number, string], { count: number }>(
-    `select count(*) as count from missions m join grounds g on g.n = m.ground_n
-     where m.state < 2 and m.expires_at <= ? and g.template_id = ?`,
+    `select count(*) as count from missions m indexed by missions_expiry
+     where m.state < 2 and m.expires_at <= ?
+       and (select template_id from grounds where grounds.n = m.ground_n) = ?`,
   );
   type Chunk = ReturnType<typeof db.prepare<Record<string, unknown>, LifecycleRow>>;
   const chunks = new Map<string, Chunk>();
@@ -78,7 +79,7 @@ export function lifecycle(db: Connection): Lifecycle {
     // What the clock has ended is not resumed; ending it once more than needed is harmless.
     const alive = event === 'resume' ? 'and m.expires_at > @at' : '';
     const statement = db.prepare<Record<string, unknown>, LifecycleRow>(
-      `select ${COLUMNS} where ${missionClause(kind)} and m.state in (${states}) ${alive} limit @limit`,
+      `select ${COLUMNS} from missions m where ${missionClause(kind)} and m.state in (${states}) ${alive} limit @limit`,
     );
     chunks.set(key, statement);
     return statement;

@@ -1,6 +1,6 @@
 /** Writes that create missions and move them through their life. */
 import { MISSION_STATES, type Mission, type MissionEvent, nextState, stateAt } from '../../domain/mission.ts';
-import { keyOf, packDigest, packNullable } from '../packing.ts';
+import { keyOf, packDigest, packDigests } from '../packing.ts';
 import { Conflicted, type Connection, type Effects, type Handlers, isUniqueViolation } from './context.ts';
 import type { Interned } from './interned.ts';
 import { type LifecycleRow, lifecycle, stateNumber } from './lifecycle.ts';
@@ -34,14 +34,14 @@ export function missionWrites(db: Connection, names: Interned): Handlers<Kinds> 
   const life = lifecycle(db);
   const insert = db.prepare(
     `insert into missions (id, ground_n, state, version, created_at, expires_at, state_since, state_reason,
-      instance, jkt, path, evidence_digest, goal, intent, proposal, authority, containments, intent_hash,
-      proposal_hash, authority_hash, status_list, status_index, derivations, max_derivations, tainted,
-      last_attested_at, attest_due_at, creation_request_id, creation_fingerprint, creation_key)
+      instance, jkt, path, digests, goal, intent, proposal, authority, containments,
+      status_list, status_index, derivations, max_derivations, tainted,
+      last_attested_at, attest_due_at, creation_request_id, creation_key)
      values (@id, @ground_n, @state, @version, @created_at, @expires_at, @state_since, @state_reason,
-      @instance, @jkt, @path, @evidence_digest, @goal, @intent, @proposal, @authority, @containments,
-      @intent_hash, @proposal_hash, @authority_hash, @status_list, @status_index, @derivations,
+      @instance, @jkt, @path, @digests, @goal, @intent, @proposal, @authority, @containments,
+      @status_list, @status_index, @derivations,
       @max_derivations, @tainted, @last_attested_at, @attest_due_at, @creation_request_id,
-      @creation_fingerprint, @creation_key)`,
+      @creation_key)`,
   );
   const standing = db.prepare<[string], StandingRow>(
     'select n, state, version, expires_at, derivations, max_derivations from missions where id = ?',
@@ -93,16 +93,19 @@ export function missionWrites(db: Connection, names: Interned): Handlers<Kinds> 
           instance: mission.instance,
           jkt: packDigest(mission.jkt),
           path: ancestors.length === 0 ? null : JSON.stringify(mission.path),
-          evidence_digest: packDigest(mission.evidence_digest),
+          digests: packDigests([
+            mission.evidence_digest,
+            mission.intent_hash,
+            mission.proposal_hash,
+            mission.authority_hash,
+            mission.creation_fingerprint,
+          ]),
           goal,
           intent: JSON.stringify(intent),
           // Most missions get what they ask for: one text then, not two.
           proposal: proposal === authority ? '' : proposal,
           authority,
           containments: mission.containments.length === 0 ? null : JSON.stringify(mission.containments),
-          intent_hash: packDigest(mission.intent_hash),
-          proposal_hash: packNullable(mission.proposal_hash),
-          authority_hash: packDigest(mission.authority_hash),
           status_list: mission.status_list,
           status_index: mission.status_index,
           derivations: mission.derivations,
@@ -111,7 +114,6 @@ export function missionWrites(db: Connection, names: Interned): Handlers<Kinds> 
           last_attested_at: mission.last_attested_at,
           attest_due_at: mission.last_attested_at + mission.attest_every_seconds,
           creation_request_id: mission.creation_request_id,
-          creation_fingerprint: packNullable(mission.creation_fingerprint),
           creation_key:
             mission.creation_request_id === null
               ? null
