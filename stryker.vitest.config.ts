@@ -10,6 +10,6 @@ export default defineConfig({
       'test/domain/limits.test.ts',
     ],
     testTimeout: 30_000,
-    env: { SORTIE_PROPERTY_RUNS: '300' },
+    env: { SORTIE_PROPERTY_RUNS: '40' },
   },
 });

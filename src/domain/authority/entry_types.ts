@@ -4,9 +4,15 @@ import type { EntryType } from './entry_type.ts';
 import type { AuthorityEntry } from './model.ts';
 import { badAuthority, shown } from './parse.ts';
 import { resourceAccess } from './resource_access.ts';
+import { awsSession } from './types/aws_session.ts';
+import { postgresRole } from './types/postgres_role.ts';
+import { vaultSecret } from './types/vault_secret.ts';
 
 export const ENTRY_TYPES: readonly EntryType<AuthorityEntry>[] = [
   resourceAccess,
+  awsSession,
+  postgresRole,
+  vaultSecret,
 ] as readonly EntryType<AuthorityEntry>[];
 
 const BY_TYPE: ReadonlyMap<string, EntryType<AuthorityEntry>> = new Map(

@@ -41,6 +41,8 @@ export function readValues(value: JsonValue, path: string): ValueSet {
 export function readValue(value: JsonValue, path: string): JsonValue {
   // What has no canonical form has no equality either: this throws for it.
   if (typeof value === 'string' && !value.isWellFormed()) throw badAuthority(path, 'holds a lone surrogate');
+  if (typeof value === 'number' && !Number.isFinite(value))
+    throw badAuthority(path, 'is not a finite number');
   if (!isScalar(value)) canonicalize(value);
   return value;
 }
