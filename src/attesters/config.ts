@@ -380,6 +380,29 @@ export const spiffeAttesterSchema = z
   })
   .describe('SPIFFE workloads of one trust domain: JWT-SVIDs and X509-SVIDs.');
 
+export const awsCallerIdentityAttesterSchema = z
+  .strictObject({
+    kind: z.literal('aws-caller-identity'),
+    name,
+    audience: jwt.audience,
+    leeway_seconds: jwt.leeway_seconds,
+    max_age_seconds: z
+      .int()
+      .min(10)
+      .max(900)
+      .default(300)
+      .describe('Longest time since the request was signed. Default 300.'),
+    timeout_ms: egress.timeout_ms,
+    regions: z
+      .array(z.string().regex(/^[a-z]{2}(-[a-z]+)+-[0-9]$/))
+      .min(1)
+      .describe('Regions whose STS may be asked; the workload signs for one of them.'),
+    rules: presetRules.describe(
+      'Trust rules over account, principal_id, principal_type, name, session and arn. Agent defaults to "aws/{account}/{name}".',
+    ),
+  })
+  .describe('AWS workloads that sign a GetCallerIdentity request, for accounts without outbound federation.');
+
 /** One entry of `attesters`. */
 export const attesterConfigSchema = z.discriminatedUnion('kind', [
   oidcAttesterSchema,
@@ -391,6 +414,7 @@ export const attesterConfigSchema = z.discriminatedUnion('kind', [
   azureAttesterSchema,
   awsWebIdentityAttesterSchema,
   spiffeAttesterSchema,
+  awsCallerIdentityAttesterSchema,
 ]);
 
 export type OidcAttesterConfig = z.infer<typeof oidcAttesterSchema>;

@@ -3,6 +3,7 @@ import { compileTrustRules, parsePattern } from '../domain/trust.ts';
 import type { Store } from '../ports.ts';
 import { workloadSocket } from '../sdk/agent/evidence/workload-api.ts';
 import type { Attester } from './attester.ts';
+import { awsCallerIdentityAttester } from './aws-caller-identity.ts';
 import type { AttesterConfig, OidcAttesterConfig, SpiffeAttesterConfig } from './config.ts';
 import { type Egress, fetchGuarded } from './egress.ts';
 import { enrolledAttester } from './enrolled.ts';
@@ -27,7 +28,7 @@ import {
   checkKubernetes,
   withAwsSource,
 } from './presets/checks.ts';
-import { AWS, AZURE, GCP, GITHUB, GITLAB, KUBERNETES, SPIFFE } from './presets/platforms.ts';
+import { AWS, AWS_CALLER, AZURE, GCP, GITHUB, GITLAB, KUBERNETES, SPIFFE } from './presets/platforms.ts';
 import { type PlatformCheck, type Preset, presetRules } from './presets/preset.ts';
 import { type AttestationRegistry, attestationRegistry } from './registry.ts';
 import { bundleSource, loadBundleEndpoint, loadBundleFile, loadWorkloadBundle } from './spiffe/bundle.ts';
@@ -86,6 +87,13 @@ function createAttester(
     case 'azure':
     case 'aws-web-identity':
       return presetAttester(config, options);
+    case 'aws-caller-identity':
+      return awsCallerIdentityAttester({
+        ...config,
+        audience: config.audience ?? options.issuer,
+        fetch: options.fetch ?? fetchGuarded,
+        rules: compileTrustRules(presetRules(config.kind, AWS_CALLER, config.rules)),
+      });
     case 'enrolled':
       return enrolledAttester({
         name: config.name,

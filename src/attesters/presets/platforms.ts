@@ -114,3 +114,15 @@ export const SPIFFE: Preset = {
   agent: 'spiffe/{trust_domain}/{path}',
   instance: 'spiffe/{trust_domain}/{path}',
 };
+
+/** Principals that STS names for a signed GetCallerIdentity request. Every AWS account's signatures end here. */
+export const AWS_CALLER: Preset = {
+  algorithms: [],
+  max_age_seconds: 300,
+  aliases: {},
+  anchors: ['account', 'principal_id'],
+  shared_issuer: true,
+  implied: {},
+  agent: 'aws/{account}/{name}',
+  instance: 'aws/{user_id}',
+};
