@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { parse } from 'yaml';
-import { type Catalogue, parseCatalogue } from '../../src/behaviour/catalogue.ts';
+import { type Catalogue, type CataloguedAction, parseCatalogue } from '../../src/behaviour/catalogue.ts';
 import type { DeclaredMission } from '../../src/behaviour/mission.ts';
 import type { BehaviourRules } from '../../src/behaviour/rules.ts';
 import { describeMcpTools, suggestCatalogue } from '../../src/behaviour/suggest.ts';
@@ -41,6 +41,27 @@ function suggested(suite: string, toolsDir: string): Catalogue | null {
     inputSchema: { properties: tool['parameters'] ?? {}, required: tool['required'] ?? [] },
   }));
   return suggestCatalogue(suite, describeMcpTools(tools));
+}
+
+/** Recorded tools that a suite does not export any more are proposed from their names alone. */
+function addUndocumented(suites: Suites, traces: readonly ScoredTrace[]): string[] {
+  const added: string[] = [];
+  for (const { trace } of traces) {
+    const catalogue = suites.catalogues.get(trace.suite);
+    if (catalogue === undefined) continue;
+    for (const call of trace.calls) {
+      if (catalogue.actions.has(call.tool)) continue;
+      const described = {
+        name: call.tool,
+        description: '',
+        inputSchema: { properties: Object.fromEntries(Object.keys(call.args).map((name) => [name, {}])) },
+      };
+      const entry = suggestCatalogue(trace.suite, describeMcpTools([described])).actions.get(call.tool);
+      if (entry !== undefined) (catalogue.actions as Map<string, CataloguedAction>).set(call.tool, entry);
+      added.push(`${trace.suite}/${call.tool}`);
+    }
+  }
+  return added;
 }
 
 function loadSuites(names: readonly string[], toolsDir: string, configDir: string | null): Suites {
@@ -206,6 +227,7 @@ async function main(): Promise<void> {
   const traces = await loadTraces(tracePaths, full);
   const names = [...new Set(traces.map(({ trace }) => trace.suite))].sort();
   const suites = loadSuites(names, tools, config);
+  const undocumented = addUndocumented(suites, traces);
   let plans: Map<string, Plan[]>;
   if (values.mode === 'oracle') {
     if (values.tasks === undefined) throw new Error('--mode oracle needs --tasks FILE with ground truth');
@@ -256,6 +278,7 @@ async function main(): Promise<void> {
         ablation.push({ without, ...shortRow((await pass(runs, suites, replay, rules)).rows) });
       extra['ablation'] = ablation;
       const guessed = loadSuites(names, tools, null);
+      addUndocumented(guessed, own);
       const unconfigured = await pass(runsOf(own, plans, guessed), guessed, replay, FULL);
       extra['suggested_only'] = {
         micro: shortRow(unconfigured.rows),
@@ -302,6 +325,7 @@ async function main(): Promise<void> {
     replay: replay.path,
     traces: tracePaths.map((path) => basename(path)),
     suites: Object.fromEntries(suites.origin),
+    undocumented_tools: undocumented,
     rules_version: FULL.version,
     datasets,
   };

@@ -115,7 +115,7 @@ export function missionOf(id: string, prompt: string, plan: Plan, catalogue: Cat
     for (const before of order.slice(0, position)) {
       const entry = catalogue.actions.get(before);
       if (entry === undefined || !hasLabel(entry, 'read') || before === tool) continue;
-      if (!earlier.some((one) => one.action === before)) earlier.push({ action: before });
+      if (!earlier.some((one) => one.action === before)) earlier.push({ action: before, implied: true });
     }
     const parameters: Record<string, DeclaredParameter> = {};
     for (const step of plan.steps.filter((one) => one.tool === tool)) {
@@ -126,10 +126,7 @@ export function missionOf(id: string, prompt: string, plan: Plan, catalogue: Cat
           .map((action) => ({ action }));
         const before = parameters[name];
         parameters[name] = {
-          literals: [
-            ...(before?.literals ?? []),
-            ...(value === null || isPlaceholder(value) || (sources.length > 0 && false) ? [] : [value]),
-          ],
+          literals: [...(before?.literals ?? []), ...(value === null || isPlaceholder(value) ? [] : [value])],
           sources: [...(before?.sources ?? []), ...sources],
         };
       }

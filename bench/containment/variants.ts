@@ -12,7 +12,7 @@ const SCOPE_ONLY: BehaviourRules = {
   confirmations: false,
   unproven_sink: 'off',
   deceptive_sink: 'off',
-  fixed_parameter: 'off',
+  foreign_content: 'off',
 };
 
 /** From the bluntest to the finest: what each step buys and costs. */
@@ -42,7 +42,7 @@ export const ABLATIONS: readonly { readonly without: string; readonly rules: Beh
   { without: 'stray_effect', rules: { ...FULL, stray_effect: 'off' } },
   { without: 'stray_read', rules: { ...FULL, stray_read: 'off' } },
   { without: 'unproven_sink', rules: { ...FULL, unproven_sink: 'off' } },
-  { without: 'fixed_parameter', rules: { ...FULL, fixed_parameter: 'off' } },
+  { without: 'foreign_content', rules: { ...FULL, foreign_content: 'off' } },
   { without: 'field_trust', rules: { ...FULL, field_trust: false } },
   { without: 'declared_sources', rules: { ...FULL, declared_sources: false } },
   { without: 'ambient_reads', rules: { ...FULL, ambient_reads: false } },

@@ -40,6 +40,8 @@ export interface ReturnedField {
   readonly kind?: SinkKind;
   /** The object's member *names* are the values (a map from address to permission). */
   readonly keys?: boolean;
+  /** Who wrote the record's text: a mission that names the author ties the text to itself. */
+  readonly author?: boolean;
 }
 
 export interface CataloguedAction {
@@ -113,13 +115,14 @@ function parseSink(value: unknown, at: string): Sink {
 }
 
 function parseField(value: unknown, at: string): ReturnedField {
-  const record = asObject(value, at, ['field', 'trust', 'kind', 'keys']);
+  const record = asObject(value, at, ['field', 'trust', 'kind', 'keys', 'author']);
   const kind = record['kind'];
   return {
     field: asText(record['field'], `${at}.field`),
     trust: oneOf(record['trust'], TRUST, `${at}.trust`),
     ...(kind === undefined ? {} : { kind: oneOf(kind, SINK_KINDS, `${at}.kind`) }),
     ...(record['keys'] === undefined ? {} : { keys: asFlag(record['keys'], `${at}.keys`) }),
+    ...(record['author'] === undefined ? {} : { author: asFlag(record['author'], `${at}.author`) }),
   };
 }
 

@@ -2,7 +2,7 @@ import type { JsonValue } from '../domain/json.ts';
 import { type CataloguedAction, type FieldTrust, fieldFor, type ReturnedField } from './catalogue.ts';
 import { proofForm } from './forms.ts';
 import { type DigestKey, keyedDigest, MemoryWriter, ORIGIN, recall } from './memory.ts';
-import { type MissionState, nameToken } from './mission.ts';
+import { LINKED_TEXT, linkedName, type MissionState, nameToken } from './mission.ts';
 import type { BehaviourRules } from './rules.ts';
 import { scanText } from './scan.ts';
 import { destinationsOf, type SinkKind, scannedKey, valueKey } from './values.ts';
@@ -40,6 +40,8 @@ export interface Answer {
 }
 
 const MAX_VOUCHED_CHARS = 400;
+/** People that one tied record may name in turn. */
+const MAX_LINKED_NAMES = 24;
 
 interface Leaf {
   readonly text: string;
@@ -78,157 +80,224 @@ export function ingestAnswer(
   rules: BehaviourRules,
   limits: IngestLimits = DEFAULT_INGEST_LIMITS,
 ): MissionState {
-  const { action } = answer;
-  const writer = new MemoryWriter(state.memory);
-  let tainted = state.tainted;
-  let linked = state.linked_sources;
-  let leaves = 0;
-  let chars = 0;
-  let texts = 0;
+  const ingestion = new Ingestion(state, answer, key, rules, limits);
+  ingestion.read(answer.body);
+  return ingestion.done();
+}
 
-  const slots = rules.declared_sources
-    ? state.sources.flatMap((source, slot) =>
-        source.action === action.action ? [{ source, bit: 1 << slot }] : [],
-      )
-    : [];
-  const maskFor = (path: readonly string[]): number => {
-    let mask = 0;
-    for (const { source, bit } of slots) {
-      if (source.field === undefined || path.join('.').endsWith(source.field)) mask |= bit;
-    }
-    return mask;
-  };
-  const put = (form: string, origins: number, vouched: number, text: number): boolean =>
-    writer.add(keyedDigest(key, form), origins, vouched, text);
+/** One answer on its way into memory: records are collected first, so that one can tie another to the mission. */
+class Ingestion {
+  readonly #state: MissionState;
+  readonly #answer: Answer;
+  readonly #key: DigestKey;
+  readonly #rules: BehaviourRules;
+  readonly #limits: IngestLimits;
+  readonly #writer: MemoryWriter;
+  readonly #slots: readonly { readonly field: string | null; readonly bit: number }[];
+  readonly #records: Leaf[][] = [];
+  #tainted: boolean;
+  #linked: number;
+  #leaves = 0;
+  #chars = 0;
+  #texts = 0;
 
-  const vouch = (leaf: Leaf, isLinked: boolean): void => {
-    const mask = maskFor(leaf.path);
-    let origins: number = leaf.trust === 'system' ? ORIGIN.system : ORIGIN.counterparty;
-    if (leaf.trust === 'counterparty' && isLinked) {
-      origins |= ORIGIN.linked;
-      linked |= mask;
-    }
-    const kind: SinkKind = leaf.field?.kind ?? 'any';
-    if (leaf.text.length <= MAX_VOUCHED_CHARS) {
-      for (const destination of destinationsOf(kind, leaf.text) ?? []) {
-        const strongest = destination.candidates[0];
-        if (strongest !== undefined) put(strongest, origins, mask, 0);
-      }
-      const whole = proofForm(leaf.text);
-      if (whole !== null && kind !== 'id') put(valueKey('any', whole), origins, mask, 0);
-    }
-    if (kind === 'any' && leaf.text.length > 3) {
-      // A directory printed as text: "Hotels: A\nB", "x, y": its lines and items are values too. Longer pieces are
-      // prose, and prose is nobody's vouched-for value even in a vouched-for field.
-      for (const piece of leaf.text.split(/[\n,;|]/).slice(0, 400)) {
-        const form = proofForm(piece);
-        if (form !== null && form.length <= 60) put(valueKey('any', form), origins, mask, 0);
-        const colon = piece.indexOf(': ');
-        const tail = colon < 0 ? null : proofForm(piece.slice(colon + 2));
-        if (tail !== null && tail.length <= 60) put(valueKey('any', tail), origins, mask, 0);
-      }
-    }
-  };
+  constructor(
+    state: MissionState,
+    answer: Answer,
+    key: DigestKey,
+    rules: BehaviourRules,
+    limits: IngestLimits,
+  ) {
+    this.#state = state;
+    this.#answer = answer;
+    this.#key = key;
+    this.#rules = rules;
+    this.#limits = limits;
+    this.#writer = new MemoryWriter(state.memory);
+    this.#tainted = state.tainted;
+    this.#linked = state.linked_sources;
+    this.#slots = rules.declared_sources
+      ? state.sources.flatMap((source, slot) =>
+          source.action === answer.action.action ? [{ field: source.field ?? null, bit: 1 << slot }] : [],
+        )
+      : [];
+  }
 
-  const hear = (leaf: Leaf, titled: boolean): void => {
-    if (!tainted && canInstruct(leaf.text, leaf.trust)) tainted = true;
-    const heard = leaf.trust === 'third_party' || leaf.trust === 'unknown';
-    const mask =
-      (answer.pointed_at && heard ? maskFor(leaf.path) : 0) | (titled && heard ? answer.documents : 0);
-    let most = titled ? limits.max_text_values : limits.max_text_values - texts;
-    const room = limits.max_chars - chars;
-    chars += leaf.text.length;
-    if (room <= 0) {
-      writer.overflowed();
+  read(body: JsonValue): void {
+    const top: Leaf[] = [];
+    this.#walk(body, [], top);
+    this.#records.push(top);
+    const linked = this.#records.map((record) => this.#linkRecord(record));
+    this.#records.forEach((record, i) => {
+      this.#settle(record, linked[i] === true);
+    });
+  }
+
+  done(): MissionState {
+    return {
+      ...this.#state,
+      memory: this.#writer.done(),
+      tainted: this.#tainted,
+      linked_sources: this.#linked,
+    };
+  }
+
+  #walk(node: JsonValue, path: readonly string[], group: Leaf[]): void {
+    if (++this.#leaves > this.#limits.max_leaves || path.length > 24) {
+      this.#writer.overflowed();
+      this.#tainted = true;
       return;
     }
-    const whole = leaf.text.length <= 120 ? proofForm(leaf.text) : null;
-    texts++;
-    if (whole !== null && most-- > 0) put(valueKey('any', whole), ORIGIN.text, 0, mask);
-    const outcome = scanText(
-      leaf.text,
-      (kind, form) => {
-        texts++;
-        if (most-- <= 0) return false;
-        return put(scannedKey(kind, form), ORIGIN.text, 0, mask);
-      },
-      { max_chars: room },
-    );
-    if (!outcome.complete) writer.overflowed();
-  };
-
-  const isNamed = (leaf: Leaf): boolean => {
-    const local = leaf.text.includes('@') ? leaf.text.slice(0, leaf.text.indexOf('@')) : leaf.text;
-    for (const word of local.toLowerCase().split(/[^\p{L}]+/u)) {
-      if (word.length < 3) continue;
-      const record = recall(state.memory, keyedDigest(key, nameToken(word)));
-      if ((record.origins & ORIGIN.mission) !== 0) return true;
-    }
-    return false;
-  };
-
-  /** Every longer word of the title stands in the mission, and there are at least two: the mission means this one. */
-  const isTitledByMission = (text: string): boolean => {
-    let words = 0;
-    for (const word of text.toLowerCase().split(/[^\p{L}\p{N}]+/u)) {
-      if (word.length < 4 || /^\d+$/.test(word)) continue;
-      const record = recall(state.memory, keyedDigest(key, valueKey('any', word)));
-      if ((record.origins & ORIGIN.mission) === 0) return false;
-      words++;
-    }
-    return words >= 2;
-  };
-
-  const settle = (group: readonly Leaf[]): void => {
-    // The identities of one record stand or fall together: a contact's name ties its address to the mission.
-    const identities = group.filter(
-      (leaf) => (leaf.trust === 'system' || leaf.trust === 'counterparty') && isIdentity(leaf),
-    );
-    const named = identities.some((other) => other.field?.kind === 'name' && isNamed(other));
-    const titled =
-      answer.documents !== 0 && group.some((leaf) => isTitle(leaf) && isTitledByMission(leaf.text));
-    for (const leaf of group) {
-      const vouched = leaf.trust === 'system' || leaf.trust === 'counterparty';
-      // A listed name is a value as a whole even where somebody made it a paragraph; its prose still taints.
-      const prose = !vouched || (leaf.field?.kind !== undefined && isProse(leaf.text));
-      if (vouched) vouch(leaf, leaf.trust === 'counterparty' && (isNamed(leaf) || named));
-      if (prose) hear(leaf, titled);
-    }
-  };
-
-  const walk = (node: JsonValue, path: readonly string[], group: Leaf[]): void => {
-    if (++leaves > limits.max_leaves || path.length > 24) {
-      writer.overflowed();
-      tainted = true;
-      return;
-    }
+    const { action } = this.#answer;
     const text = leafText(node);
     if (text !== null) {
-      const field = rules.field_trust ? fieldFor(action, path, false) : null;
-      const trust = rules.field_trust ? (field?.trust ?? action.default_trust) : 'unknown';
+      const field = this.#rules.field_trust ? fieldFor(action, path, false) : null;
+      const trust = this.#rules.field_trust ? (field?.trust ?? action.default_trust) : 'unknown';
       group.push({ text, field, trust, path });
     } else if (Array.isArray(node)) {
       for (const item of node) {
         if (item !== null && typeof item === 'object' && !Array.isArray(item)) {
           const record: Leaf[] = [];
-          walk(item, path, record);
-          settle(record);
-        } else walk(item, path, group);
+          this.#walk(item, path, record);
+          this.#records.push(record);
+        } else this.#walk(item, path, group);
       }
     } else if (node !== null && typeof node === 'object') {
-      const keyed = rules.field_trust ? fieldFor(action, path, true) : null;
+      const keyed = this.#rules.field_trust && path.length > 0 ? fieldFor(action, path, true) : null;
       for (const [member, value] of Object.entries(node)) {
-        if (keyed !== null && path.length > 0)
-          group.push({ text: member, field: keyed, trust: keyed.trust, path });
-        walk(value, [...path, member], group);
+        if (keyed !== null) group.push({ text: member, field: keyed, trust: keyed.trust, path });
+        this.#walk(value, [...path, member], group);
       }
     }
-  };
+  }
 
-  const top: Leaf[] = [];
-  walk(answer.body, [], top);
-  settle(top);
-  return { ...state, memory: writer.done(), tainted, linked_sources: linked };
+  /** Whether the mission names the record's author; then those whom its text names count as named too. */
+  #linkRecord(record: readonly Leaf[]): boolean {
+    const authored = record.some((leaf) => leaf.field?.author === true && this.#isNamed(leaf, false));
+    if (!authored) return false;
+    let room = MAX_LINKED_NAMES;
+    for (const leaf of record) {
+      if (isVouched(leaf)) continue;
+      for (const word of leaf.text.slice(0, 4096).split(/[^\p{L}]+/u)) {
+        const first = word[0] ?? '';
+        if (word.length < 3 || first === first.toLowerCase() || room-- <= 0) continue;
+        this.#writer.add(keyedDigest(this.#key, linkedName(word.toLowerCase())), ORIGIN.linked);
+      }
+    }
+    return true;
+  }
+
+  #settle(record: readonly Leaf[], linked: boolean): void {
+    // The identities of one record stand or fall together: a contact's name ties its address to the mission.
+    const named = record.some(
+      (leaf) => leaf.field?.kind === 'name' && isVouched(leaf) && this.#isNamed(leaf, true),
+    );
+    const titled =
+      this.#answer.documents !== 0 &&
+      record.some((leaf) => isTitle(leaf) && this.#isTitledByMission(leaf.text));
+    for (const leaf of record) {
+      const vouched = isVouched(leaf);
+      if (vouched) this.#vouch(leaf, leaf.trust === 'counterparty' && (named || this.#isNamed(leaf, true)));
+      // A listed name is a value as a whole even where somebody made it a paragraph; its prose still taints.
+      if (!vouched || (leaf.field?.kind !== undefined && isProse(leaf.text))) {
+        this.#hear(leaf, !vouched && linked ? LINKED_TEXT : 0, !vouched && titled);
+      }
+    }
+  }
+
+  #vouch(leaf: Leaf, isLinked: boolean): void {
+    const mask = this.#maskFor(leaf.path);
+    let origins: number = leaf.trust === 'system' ? ORIGIN.system : ORIGIN.counterparty;
+    if (isLinked) {
+      origins |= ORIGIN.linked;
+      this.#linked |= mask;
+    }
+    const kind: SinkKind = leaf.field?.kind ?? 'any';
+    const put = (form: string): boolean => this.#put(form, origins, mask, 0);
+    if (leaf.text.length <= MAX_VOUCHED_CHARS) {
+      for (const destination of destinationsOf(kind, leaf.text) ?? []) {
+        const strongest = destination.candidates[0];
+        if (strongest !== undefined) put(strongest);
+        for (const part of destination.parts) put(part);
+      }
+      const whole = proofForm(leaf.text);
+      if (whole !== null && kind !== 'id' && kind !== 'mail') put(valueKey('any', whole));
+    }
+    if (kind !== 'any' || leaf.text.length <= 3) return;
+    // A directory printed as text: "Hotels: A\nB", "x, y": its lines and items are values too. Longer pieces are
+    // prose, and prose is nobody's vouched-for value even in a vouched-for field.
+    for (const piece of leaf.text.split(/[\n,;|]/).slice(0, 400)) {
+      const form = proofForm(piece);
+      if (form !== null && form.length <= 60) put(valueKey('any', form));
+      const colon = piece.indexOf(': ');
+      const tail = colon < 0 ? null : proofForm(piece.slice(colon + 2));
+      if (tail !== null && tail.length <= 60) put(valueKey('any', tail));
+    }
+  }
+
+  #hear(leaf: Leaf, extra: number, titled: boolean): void {
+    if (!this.#tainted && canInstruct(leaf.text, leaf.trust)) this.#tainted = true;
+    const declared = this.#answer.pointed_at && !isVouched(leaf) ? this.#maskFor(leaf.path) : 0;
+    const mask = declared | extra | (titled ? this.#answer.documents : 0);
+    // What the mission itself points at is read with a budget of its own, so that others cannot use it up.
+    let most =
+      titled || extra !== 0 ? this.#limits.max_text_values : this.#limits.max_text_values - this.#texts;
+    const room = this.#limits.max_chars - this.#chars;
+    this.#chars += leaf.text.length;
+    if (room <= 0) {
+      this.#writer.overflowed();
+      return;
+    }
+    const put = (form: string): boolean => {
+      this.#texts++;
+      return most-- > 0 && this.#put(form, ORIGIN.text, 0, mask);
+    };
+    const whole = leaf.text.length <= 120 ? proofForm(leaf.text) : null;
+    if (whole !== null) put(valueKey('any', whole));
+    const outcome = scanText(leaf.text, (kind, form) => put(scannedKey(kind, form)), { max_chars: room });
+    if (!outcome.complete) this.#writer.overflowed();
+  }
+
+  #put(form: string, origins: number, vouched: number, text: number): boolean {
+    return this.#writer.add(keyedDigest(this.#key, form), origins, vouched, text);
+  }
+
+  #maskFor(path: readonly string[]): number {
+    let mask = 0;
+    for (const { field, bit } of this.#slots)
+      if (field === null || path.join('.').endsWith(field)) mask |= bit;
+    return mask;
+  }
+
+  #isNamed(leaf: Leaf, byLinkedText: boolean): boolean {
+    if (leaf.text.length > 120) return false;
+    const local = leaf.text.includes('@') ? leaf.text.slice(0, leaf.text.indexOf('@')) : leaf.text;
+    for (const word of local.toLowerCase().split(/[^\p{L}]+/u)) {
+      if (word.length < 3) continue;
+      if ((this.#writer.recall(keyedDigest(this.#key, nameToken(word))).origins & ORIGIN.mission) !== 0)
+        return true;
+      if (!byLinkedText) continue;
+      if ((this.#writer.recall(keyedDigest(this.#key, linkedName(word))).origins & ORIGIN.linked) !== 0)
+        return true;
+    }
+    return false;
+  }
+
+  /** Every longer word of the title stands in the mission, and there are at least two: the mission means this one. */
+  #isTitledByMission(text: string): boolean {
+    let words = 0;
+    for (const word of text.toLowerCase().split(/[^\p{L}\p{N}]+/u)) {
+      if (word.length < 4 || /^\d+$/.test(word)) continue;
+      const record = recall(this.#state.memory, keyedDigest(this.#key, valueKey('any', word)));
+      if ((record.origins & ORIGIN.mission) === 0) return false;
+      words++;
+    }
+    return words >= 2;
+  }
+}
+
+function isVouched(leaf: Leaf): boolean {
+  return leaf.trust === 'system' || leaf.trust === 'counterparty';
 }
 
 /** The short name that a record goes by. */
@@ -238,8 +307,4 @@ function isTitle(leaf: Leaf): boolean {
     leaf.text.length <= 120 &&
     (leaf.field?.kind === 'file' || member === 'filename' || member === 'file_name')
   );
-}
-
-function isIdentity(leaf: Leaf): boolean {
-  return leaf.text.length <= 80;
 }

@@ -14,6 +14,7 @@ import {
   type DeclaredAction,
   type DeclaredSource,
   declaredAction,
+  LINKED_TEXT,
   type MissionState,
   sourceSlot,
 } from './mission.ts';
@@ -58,6 +59,10 @@ function sourceVouches(
   if (slot < 0) return false;
   const bit = 1 << slot;
   const entry = context.catalogue.actions.get(source.action);
+  if (source.implied === true) {
+    if (entry === undefined || !entry.names_one_object || hasLabel(entry, 'external')) return false;
+    return !state.named_kinds.includes(kind) && (record.text & bit) !== 0;
+  }
   if (source.field !== undefined) return ((record.vouched | record.text) & bit) !== 0;
   if ((record.vouched & bit) !== 0) {
     const stranger = (record.origins & (ORIGIN.system | ORIGIN.linked)) === 0;
@@ -110,6 +115,24 @@ function proveDestination(
   return last;
 }
 
+/** A compound name that is not known itself is known where each of its parts is, on its own. */
+function proveParts(
+  state: MissionState,
+  context: Context,
+  entry: CataloguedAction,
+  sources: readonly DeclaredSource[],
+  destination: Destination,
+  whole: Proof,
+): Proof {
+  if (destination.parts.length < 2) return whole;
+  const parts = destination.parts.map((part) =>
+    proveDestination(state, context, entry, sources, { ...destination, candidates: [part], parts: [] }),
+  );
+  return parts.every((part) => part.proven)
+    ? { ...whole, proven: true, declared: parts.every((part) => part.declared) }
+    : whole;
+}
+
 /** The link stands in prose of a step that the mission declared as a source, and the mission reads it itself. */
 function isDeclaredLink(
   state: MissionState,
@@ -127,7 +150,7 @@ function isDeclaredLink(
   const candidate = destination.candidates[0];
   if (candidate === undefined) return false;
   const record = recall(state.memory, keyedDigest(context.key, candidate));
-  return record.text !== 0;
+  return (record.text & state.explicit_sources) !== 0;
 }
 
 interface Judged {
@@ -186,7 +209,8 @@ export function findingsFor(state: MissionState, context: Context, call: Call): 
     for (const destination of destinations) {
       count++;
       if (destination.deceptive) find('deceptive_sink', sink.parameter, sink.kind);
-      const proof = proveDestination(state, context, entry, sources, destination);
+      const whole = proveDestination(state, context, entry, sources, destination);
+      const proof = whole.proven ? whole : proveParts(state, context, entry, sources, destination, whole);
       if (destination.weak) allStrong = false;
       if (!proof.declared) allDeclared = false;
       if (proof.proven || isDeclaredLink(state, context, entry, destination)) continue;
@@ -202,13 +226,14 @@ export function findingsFor(state: MissionState, context: Context, call: Call): 
     }
     const foreign = hasLabel(entry, 'external') && !allProven;
     const secret = hasLabel(entry, 'sensitive') && state.tainted;
-    if (foreign || secret || !rules.ambient_reads) find('stray_read', '', 'action');
+    if (foreign || !rules.ambient_reads) find('stray_read', '', 'action');
+    if (secret) find('stray_secret', '', 'action');
     return { findings, detour: true };
   }
   if (declared !== null) {
     if (state.tainted && !allProven) for (const say of unproven) say();
-    // Proven destinations tie the call to the mission; where it has none, what the mission fixed must.
-    if (count === 0) checkFixedParameters(state, context, entry, declared, call, find);
+    // Proven destinations tie the call to the mission; where it has none, its content must.
+    if (count === 0) checkContent(state, context, declared, call, find);
     return { findings, detour: false };
   }
   const named =
@@ -229,47 +254,48 @@ export function findingsFor(state: MissionState, context: Context, call: Call): 
 }
 
 /**
- * The mission fixed this parameter, the call fills it with something else, and what it says stands only in
- * untrusted content: the declared step is being used for somebody else's errand.
+ * An effect without a destination is tied to the mission by what it says. Where that stands only in untrusted
+ * content which the mission never meant to draw on, the declared step is being used for somebody else's errand.
  */
-function checkFixedParameters(
+function checkContent(
   state: MissionState,
   context: Context,
-  entry: CataloguedAction,
   declared: DeclaredAction,
   call: Call,
   find: (rule: RuleName, parameter: string, kind: SinkKind | 'action', proof?: Proof) => void,
 ): void {
   if (!state.tainted) return;
-  for (const [parameter, fixed] of Object.entries(declared.parameters)) {
-    const value = call.parameters[parameter];
-    if (fixed.literals.length === 0 || fixed.sources.length > 0 || typeof value !== 'string') continue;
-    if (entry.sinks.some((sink) => sink.parameter === parameter)) continue;
-    // What the step was declared to draw on may flavour its other parameters too.
-    const drawn = Object.values(declared.parameters).flatMap((one) =>
-      one.sources.map((source) => sourceSlot(state, source)),
-    );
-    const drawnMask = drawn.reduce((mask, slot) => (slot < 0 ? mask : mask | (1 << slot)), 0);
+  let drawn = LINKED_TEXT;
+  for (const source of [
+    ...declared.sources,
+    ...Object.values(declared.parameters).flatMap((one) => one.sources),
+  ]) {
+    const slot = sourceSlot(state, source);
+    const named = context.catalogue.actions.get(source.action)?.names_one_object === true;
+    if (slot >= 0 && (source.implied !== true || named)) drawn |= 1 << slot;
+  }
+  const trusted = ORIGIN.template | ORIGIN.mission | ORIGIN.system | ORIGIN.linked | ORIGIN.counterparty;
+  for (const [parameter, value] of Object.entries(call.parameters)) {
+    if (typeof value !== 'string') continue;
     let foreign: Proof | undefined;
     const look = (form: string): void => {
       const digest = keyedDigest(context.key, form);
       const record = recall(state.memory, digest);
-      const trusted = ORIGIN.template | ORIGIN.mission | ORIGIN.system | ORIGIN.linked | ORIGIN.counterparty;
-      if (
-        (record.origins & ORIGIN.text) !== 0 &&
-        (record.origins & trusted) === 0 &&
-        (record.text & drawnMask) === 0
-      ) {
+      const strange = (record.origins & ORIGIN.text) !== 0 && (record.origins & trusted) === 0;
+      if (strange && (record.text & drawn) === 0)
         foreign ??= { proven: false, declared: false, record, digest };
-      }
     };
-    scanText(value, (kind, form) => {
-      if (kind !== 'path' && kind !== 'id') look(scannedKey(kind, form));
-      return foreign === undefined;
-    });
+    scanText(
+      value,
+      (kind, form) => {
+        if (kind !== 'path' && kind !== 'id') look(scannedKey(kind, form));
+        return foreign === undefined;
+      },
+      { max_chars: 65_536 },
+    );
     const whole = skeleton(value);
     if (whole?.includes(' ')) look('v:' + whole);
-    if (foreign !== undefined) find('fixed_parameter', parameter, 'any', foreign);
+    if (foreign !== undefined) find('foreign_content', parameter, 'any', foreign);
   }
 }
 

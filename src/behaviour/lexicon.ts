@@ -117,6 +117,7 @@ export const DESCRIBED_KINDS: readonly KindWords[] = [
 interface FieldWord {
   readonly trust: FieldTrust;
   readonly kind?: SinkKind;
+  readonly author?: boolean;
   readonly names: readonly string[];
 }
 
@@ -125,14 +126,22 @@ export const FIELD_WORDS: readonly FieldWord[] = [
   {
     trust: 'counterparty',
     kind: 'mail',
-    names: ['sender', 'from', 'reply_to', 'from_email', 'sender_email', 'recipients', 'cc', 'bcc', 'to'],
+    author: true,
+    names: ['sender', 'from', 'reply_to', 'from_email', 'sender_email'],
   },
+  { trust: 'counterparty', kind: 'mail', names: ['recipients', 'cc', 'bcc', 'to'] },
   {
     trust: 'counterparty',
     kind: 'handle',
-    names: ['author', 'created_by', 'posted_by', 'submitted_by', 'from_user', 'username', 'user'],
+    author: true,
+    names: ['author', 'created_by', 'posted_by', 'submitted_by', 'from_user'],
   },
-  { trust: 'system', kind: 'account', names: ['iban', 'account', 'account_number', 'recipient', 'payee'] },
+  { trust: 'counterparty', kind: 'handle', names: ['username', 'user'] },
+  {
+    trust: 'system',
+    kind: 'account',
+    names: ['iban', 'account', 'account_number', 'recipient', 'payee'],
+  },
   {
     trust: 'system',
     kind: 'mail',
@@ -153,6 +162,22 @@ export const FIELD_WORDS: readonly FieldWord[] = [
     trust: 'system',
     kind: 'name',
     names: ['first_name', 'last_name', 'full_name', 'owner_name', 'contact_name'],
+  },
+  {
+    trust: 'system',
+    kind: 'name',
+    names: [
+      'repository',
+      'repositories',
+      'repo',
+      'repos',
+      'project',
+      'projects',
+      'channel',
+      'channels',
+      'groups',
+      'teams',
+    ],
   },
   { trust: 'system', kind: 'phone', names: ['phone', 'phone_number', 'mobile'] },
   {

@@ -8,13 +8,18 @@ import {
   type ProvenanceMemory,
 } from './memory.ts';
 import { scanText } from './scan.ts';
-import { destinationsOf, type SinkKind, scannedKey } from './values.ts';
+import { compoundParts, destinationsOf, type SinkKind, scannedKey, valueKey } from './values.ts';
 
 /** A step that the mission declared as the origin of a value: `origin.from` of the wire profile, 2.3. */
 export interface DeclaredSource {
   readonly action: string;
   /** Dotted member names; without it, the vouched-for fields of the right kind, or the text where there are none. */
   readonly field?: string;
+  /**
+   * Nobody declared it: the mission merely plans to read this before it acts. Such a source vouches with vouched-for
+   * fields tied to the mission and with named documents of the audience itself, never with what strangers wrote.
+   */
+  readonly implied?: boolean;
 }
 
 export interface DeclaredParameter {
@@ -44,7 +49,10 @@ export interface DeclaredMission {
 }
 
 /** At most this many steps can be told apart as sources; further ones vouch for nothing. */
-export const MAX_SOURCES = 16;
+export const MAX_SOURCES = 15;
+
+/** Text written by an author whom the mission names; flavours content, and never proves a destination. */
+export const LINKED_TEXT = 1 << MAX_SOURCES;
 
 export interface MissionState {
   readonly mission_id: string;
@@ -52,6 +60,10 @@ export interface MissionState {
   readonly sources: readonly DeclaredSource[];
   /** Sources that returned a counterparty whom the mission names: then only such counterparties count. */
   readonly linked_sources: number;
+  /** Sources that somebody declared, as a mask. */
+  readonly explicit_sources: number;
+  /** Kinds of destination that the mission itself names: implied sources add none of these. */
+  readonly named_kinds: readonly SinkKind[];
   readonly memory: ProvenanceMemory;
   readonly born_tainted: boolean;
   readonly tainted: boolean;
@@ -85,6 +97,32 @@ function collectSources(actions: readonly DeclaredAction[]): DeclaredSource[] {
   return out;
 }
 
+function explicitMask(actions: readonly DeclaredAction[], sources: readonly DeclaredSource[]): number {
+  let mask = 0;
+  for (const action of actions) {
+    for (const source of [
+      ...action.sources,
+      ...Object.values(action.parameters).flatMap((one) => one.sources),
+    ]) {
+      const slot = sources.findIndex((known) => sameSource(known, source));
+      if (slot >= 0 && source.implied !== true) mask |= 1 << slot;
+    }
+  }
+  return mask;
+}
+
+function namedKinds(texts: readonly string[]): SinkKind[] {
+  const kinds = new Set<SinkKind>();
+  for (const text of texts) {
+    scanText(text, (kind, form) => {
+      if (kind === 'mail' || kind === 'url' || kind === 'account' || kind === 'phone') kinds.add(kind);
+      if (kind === 'path' && compoundParts(form).length > 0) kinds.add('name');
+      return true;
+    });
+  }
+  return [...kinds].sort();
+}
+
 const COMMON = new Set(
   'the and for you your with that this from are can please could would about into them they have has who what when where how all any our his her its not but out get new let was were will then than also each make sure need want there here their'.split(
     ' ',
@@ -96,12 +134,19 @@ export function nameToken(word: string): string {
   return 'w:' + word;
 }
 
+/** Key of somebody named in text whose author the mission names. */
+export function linkedName(word: string): string {
+  return 'n:' + word;
+}
+
 function rememberText(writer: MemoryWriter, key: DigestKey, text: string, origin: number): void {
   scanText(
     text,
     (kind, form) => {
       if (kind === 'word' && (form.length < 2 || COMMON.has(form))) return true;
       writer.add(keyedDigest(key, scannedKey(kind, form)), origin);
+      if (kind === 'path')
+        for (const part of compoundParts(form)) writer.add(keyedDigest(key, valueKey('name', part)), origin);
       if (kind === 'number' || (kind === 'id' && form.length < 12))
         writer.add(keyedDigest(key, 'i:' + form), origin);
       return true;
@@ -137,6 +182,7 @@ function rememberLiteral(writer: MemoryWriter, key: DigestKey, value: JsonValue,
 /** First state of a mission at a guard or in the broker. */
 export function beginMission(mission: DeclaredMission, key: DigestKey): MissionState {
   const writer = new MemoryWriter(EMPTY_MEMORY);
+  const sources = mission.born_tainted ? [] : collectSources(mission.actions);
   const spoken = mission.born_tainted ? ORIGIN.text : ORIGIN.mission;
   for (const { kind, value } of mission.template_values) {
     for (const destination of destinationsOf(kind, value) ?? []) {
@@ -153,8 +199,10 @@ export function beginMission(mission: DeclaredMission, key: DigestKey): MissionS
   return {
     mission_id: mission.mission_id,
     actions: mission.actions,
-    sources: mission.born_tainted ? [] : collectSources(mission.actions),
+    sources,
     linked_sources: 0,
+    explicit_sources: explicitMask(mission.actions, sources),
+    named_kinds: mission.born_tainted ? [] : namedKinds(mission.texts),
     memory: writer.done(),
     born_tainted: mission.born_tainted,
     tainted: mission.born_tainted,

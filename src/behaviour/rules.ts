@@ -7,16 +7,21 @@ export type RuleMode = 'deny' | 'observe' | 'off';
 
 export interface BehaviourRules {
   readonly version: string;
-  /** A read outside the mission that fetches a foreign address or hands out secrets. */
+  /** A read outside the mission that fetches a foreign address. */
   readonly stray_read: RuleMode;
+  /**
+   * After taint, a read outside the mission that hands out secrets. Only observed by default: what it read cannot
+   * leave except by an effect, and effects are judged.
+   */
+  readonly stray_secret: RuleMode;
   /** An effect that the mission does not name. */
   readonly stray_effect: RuleMode;
   /** After taint, a destination that nothing vouches for. */
   readonly unproven_sink: RuleMode;
   /** A destination written to read as another one. */
   readonly deceptive_sink: RuleMode;
-  /** A parameter that the mission fixed, filled with a value that stands only in untrusted content. */
-  readonly fixed_parameter: RuleMode;
+  /** An effect without a destination whose content stands only in text that the mission never meant to draw on. */
+  readonly foreign_content: RuleMode;
   /** What the stray-effect rule asks of the broker, under the event-authenticity rules. */
   readonly stray_effect_response: 'none' | 'contain' | 'suspend' | 'revoke';
   /** Plain reads (neither external nor sensitive) outside the mission are counted, not refused. */
@@ -40,10 +45,11 @@ export interface BehaviourRules {
 export const DEFAULT_RULES: BehaviourRules = {
   version: '1',
   stray_read: 'deny',
+  stray_secret: 'observe',
   stray_effect: 'deny',
   unproven_sink: 'deny',
   deceptive_sink: 'deny',
-  fixed_parameter: 'deny',
+  foreign_content: 'deny',
   stray_effect_response: 'suspend',
   ambient_reads: true,
   local_detours: true,
@@ -55,4 +61,10 @@ export const DEFAULT_RULES: BehaviourRules = {
   history: 'off',
 };
 
-export type RuleName = 'stray_read' | 'stray_effect' | 'unproven_sink' | 'deceptive_sink' | 'fixed_parameter';
+export type RuleName =
+  | 'stray_read'
+  | 'stray_secret'
+  | 'stray_effect'
+  | 'unproven_sink'
+  | 'deceptive_sink'
+  | 'foreign_content';

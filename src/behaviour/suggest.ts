@@ -133,7 +133,9 @@ function sinksOf(action: DescribedAction, effect: Effect): Sink[] {
     if (kind === null) continue;
     // Reads send nothing but the address they fetch.
     if (effect === 'read' && kind !== 'url') continue;
-    if (kind === 'path' && effect !== 'destroy' && effect !== 'send') continue;
+    if (kind === 'path' && effect !== 'destroy') continue;
+    // What one logs in with opens the caller's own door; it sends nothing anywhere.
+    if (verbs.includes('login') || verbs.includes('signin')) continue;
     if (kind === 'name' && (creates || effect === 'read')) continue;
     if (kind === 'id' && effect === 'read') continue;
     out.push({ parameter: parameter.name, kind });
@@ -216,11 +218,16 @@ function fieldsOf(action: DescribedAction): ReturnedField[] {
   const own = wordsOf(action.action + ' ' + action.description);
   const sent = own.includes('sent') || own.includes('outgoing');
   const fields: ReturnedField[] = [];
-  for (const { trust, kind, names } of FIELD_WORDS) {
+  for (const { trust, kind, author, names } of FIELD_WORDS) {
     for (const field of names) {
       // What the principal itself sent, it addressed itself.
       const addressed = sent && ['recipients', 'recipient', 'to', 'cc', 'bcc'].includes(field);
-      fields.push({ field, trust: addressed ? 'system' : trust, ...(kind === undefined ? {} : { kind }) });
+      fields.push({
+        field,
+        trust: addressed ? 'system' : trust,
+        ...(kind === undefined ? {} : { kind }),
+        ...(author === undefined ? {} : { author }),
+      });
     }
   }
   const listed = listedKind(action);

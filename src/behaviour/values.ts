@@ -35,6 +35,8 @@ export const SINK_KINDS: readonly SinkKind[] = [
 export interface Destination {
   readonly kind: SinkKind;
   readonly candidates: readonly string[];
+  /** Parts of a compound name (`owner/name`): known where every part is. Empty where it has none. */
+  readonly parts: readonly string[];
   /** Written so that it reads as another destination; never proven. */
   readonly deceptive: boolean;
   /** A short id or plain word matches by accident; it never carries an action that the mission did not name. */
@@ -55,27 +57,34 @@ function destinationOf(kind: SinkKind, raw: string): Destination {
   if (kind === 'url') {
     const form = urlForm(raw);
     const candidates = form === null ? [] : urlAncestors(form).map((ancestor) => valueKey('url', ancestor));
-    return { kind, candidates, deceptive, weak: false };
+    return { kind, candidates, parts: [], deceptive, weak: false };
   }
   if (kind === 'account' || kind === 'phone') {
     const form = compactForm(raw);
-    return { kind, candidates: form === '' ? [] : [valueKey(kind, form)], deceptive, weak: form.length < 6 };
+    return {
+      kind,
+      candidates: form === '' ? [] : [valueKey(kind, form)],
+      parts: [],
+      deceptive,
+      weak: form.length < 6,
+    };
   }
   const plain = proofForm(raw);
-  if (plain === null) return { kind, candidates: [], deceptive, weak: true };
+  if (plain === null) return { kind, candidates: [], parts: [], deceptive, weak: true };
   if (kind === 'path' || kind === 'file') {
     const form = plain.length > 1 && plain.endsWith('/') ? plain.slice(0, -1) : plain;
-    return { kind, candidates: [valueKey(kind, form)], deceptive, weak: form.length < 4 };
+    return { kind, candidates: [valueKey(kind, form)], parts: [], deceptive, weak: form.length < 4 };
   }
   if (kind === 'handle' || kind === 'channel') {
     const form = plain.startsWith('@') || plain.startsWith('#') ? plain.slice(1) : plain;
-    return { kind, candidates: [valueKey(kind, form)], deceptive, weak: !form.includes('@') };
+    return { kind, candidates: [valueKey(kind, form)], parts: [], deceptive, weak: !form.includes('@') };
   }
   if (kind === 'id') {
     const short = plain.length < 6;
     return {
       kind,
       candidates: short ? [valueKey('id', plain)] : [valueKey('id', plain), 'v:' + plain],
+      parts: [],
       deceptive,
       weak: short,
     };
@@ -84,9 +93,17 @@ function destinationOf(kind: SinkKind, raw: string): Destination {
   return {
     kind,
     candidates: [...web, valueKey(kind, plain)],
+    parts: kind === 'name' ? compoundParts(plain).map((part) => valueKey(kind, part)) : [],
     deceptive,
     weak: !plain.includes('@') && web.length === 0,
   };
+}
+
+/** `owner/name` in its parts; a rooted path or an address is not one. */
+export function compoundParts(form: string): string[] {
+  if (!form.includes('/') || form.includes(':') || form.includes('@') || form.includes(' ')) return [];
+  const parts = form.split('/');
+  return parts.length <= 4 && parts.every((part) => part.length > 1 && part !== '..') ? parts : [];
 }
 
 function urlKeys(raw: string): string[] {
@@ -101,9 +118,12 @@ function urlKeys(raw: string): string[] {
 /** `Name <a@b>, c@d; e@f` is three addresses: each must be proven, and a display name proves nothing. */
 function splitAddresses(raw: string): string[] {
   const out: string[] = [];
-  for (const part of raw.split(/[,;\n\r\t ]/)) if (part.includes('@')) out.push(part);
-  const bare = out.map((part) => part.slice(part.lastIndexOf('<') + 1));
-  return bare.length > 0 ? bare : [raw];
+  for (const entry of raw.split(/[,;\n\r]/)) {
+    const addresses = entry.split(/[\s<]/).filter((part) => part.includes('@'));
+    if (addresses.length > 0) out.push(...addresses);
+    else if (entry.trim() !== '') out.push(entry);
+  }
+  return out;
 }
 
 /**

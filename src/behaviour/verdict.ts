@@ -51,8 +51,9 @@ const ORDER: readonly RuleName[] = [
   'deceptive_sink',
   'stray_effect',
   'unproven_sink',
-  'fixed_parameter',
+  'foreign_content',
   'stray_read',
+  'stray_secret',
 ];
 
 /** Applies the rules' modes to what was found. */
