@@ -26,7 +26,7 @@ import { createStatusLists } from './operations/status-lists.ts';
 import { openStatusSlots } from './operations/status-slots.ts';
 import { approveTemplate, importTemplate } from './operations/templates.ts';
 import { createVerifierAuthentication } from './operations/verifiers.ts';
-import type { Chance, Clock, Ports } from './ports.ts';
+import type { Chance, Clock, Ports, Store } from './ports.ts';
 import { openSqliteStore } from './store/sqlite.ts';
 
 const REAP_MS = 1000;
@@ -40,6 +40,8 @@ export interface BrokerOptions {
   readonly env: NodeJS.ProcessEnv;
   readonly clock?: Clock;
   readonly chance?: Chance;
+  /** Opens the store on another engine, or with a bound on its size. */
+  readonly openStore?: (options: { readonly path: string }) => Promise<Store>;
   /** Replaces the log destination, in tests. */
   readonly log?: { write(line: string): void };
 }
@@ -79,7 +81,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
   const seal = createSeal(readSecret(config.keys.key_encryption_key, loaded.path, options.env));
   const database = relativeTo(loaded.path, config.store.sqlite.path);
   mkdirSync(dirname(database), { recursive: true, mode: 0o700 });
-  const store = await openSqliteStore({ path: database });
+  const store = await (options.openStore ?? openSqliteStore)({ path: database });
 
   let attestation: AttestationRegistry = attest(loaded);
   function attest(from: LoadedConfig): AttestationRegistry {

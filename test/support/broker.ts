@@ -1,11 +1,12 @@
 /** A real broker on a temporary SQLite file and a free loopback port, with a local issuer of workload tokens. */
+import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type CryptoKey, calculateJwkThumbprint, exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose';
 import { stringify } from 'yaml';
-import { type Broker, createBroker, systemClock } from '../../src/broker.ts';
+import { type Broker, type BrokerOptions, createBroker, systemClock } from '../../src/broker.ts';
 import { generateKek } from '../../src/keys/seal.ts';
 import type { Clock } from '../../src/ports.ts';
 
@@ -51,8 +52,27 @@ export interface TestBroker {
     path: string,
     body?: unknown,
   ): Promise<{ status: number; body: Record<string, unknown> }>;
+  /** A token of the admin API with another role, or of another person. */
+  adminToken(role: 'viewer' | 'responder' | 'admin', name: string): Promise<string>;
+  /** The admin API as somebody else. */
+  as(
+    token: string,
+    method: string,
+    path: string,
+    body?: unknown,
+  ): Promise<{ status: number; body: Record<string, unknown> }>;
+  /** A holder's call with a token, a proof by `key` and nonce retry. */
+  holder(
+    key: KeyHolder,
+    method: string,
+    path: string,
+    options?: { token?: string; json?: unknown; form?: Record<string, string> },
+  ): Promise<{ status: number; body: Record<string, unknown>; headers: Headers }>;
+  introspect(token: string, verifier?: 'erp' | 'mail'): Promise<Record<string, unknown>>;
   /** Signs a client assertion of a verifier. */
   assertion(verifier?: 'erp' | 'mail'): Promise<string>;
+  readonly issuerKey: KeyHolder;
+  readonly verifierKeys: Readonly<Record<'erp' | 'mail', KeyHolder>>;
   restart(): Promise<void>;
   close(): Promise<void>;
 }
@@ -125,11 +145,23 @@ async function freePort(): Promise<number> {
   return address.port;
 }
 
+/** What the configuration is before a test's own part. */
+export type BaseConfig = Record<string, unknown> & {
+  readonly issuer: string;
+  readonly attesters: readonly [Record<string, unknown>, ...Record<string, unknown>[]];
+  readonly audiences: readonly Record<string, unknown>[];
+};
+
 export interface TestBrokerOptions {
   readonly template?: Record<string, unknown>;
   readonly templates?: readonly Record<string, unknown>[];
   /** Merged over the configuration. */
-  readonly config?: Record<string, unknown>;
+  readonly config?: Record<string, unknown> | ((base: BaseConfig) => Record<string, unknown>);
+  readonly openStore?: BrokerOptions['openStore'];
+}
+
+function readBody(text: string): Record<string, unknown> {
+  return text === '' ? {} : (JSON.parse(text) as Record<string, unknown>);
 }
 
 export async function startBroker(options: TestBrokerOptions = {}): Promise<TestBroker> {
@@ -147,54 +179,52 @@ export async function startBroker(options: TestBrokerOptions = {}): Promise<Test
       stringify(template),
     );
   const config_path = join(folder, 'broker.yaml');
-  writeFileSync(
-    config_path,
-    stringify({
-      issuer: url,
-      development: true,
-      listen: { host: '127.0.0.1', port },
-      store: { sqlite: { path: 'sortie.db' } },
-      keys: { key_encryption_key: { from_file: 'kek' } },
-      attesters: [
-        {
-          name: 'workloads',
-          kind: 'oidc',
-          issuer: WORKLOAD_ISSUER,
-          jwks: { keys: [{ ...issuer.jwk, alg: 'ES256', kid: 'w1' }] },
-          rules: [
-            {
-              name: 'by-sub',
-              match: { sub: '*' },
-              agent: 'agents/{sub}',
-              instance: '{run}',
-              tier: 'reusable',
-            },
-          ],
-        },
-        { name: 'laptops', kind: 'enrolled' },
-      ],
-      audiences: [
-        {
-          resource: ERP,
-          name: 'ERP',
-          actions: {
-            'invoices.read': { labels: ['read'] },
-            'invoices.approve': { labels: ['effect'] },
-            'journal.write': { labels: ['effect'] },
+  const base = {
+    issuer: url,
+    development: true,
+    listen: { host: '127.0.0.1', port },
+    store: { sqlite: { path: 'sortie.db' } },
+    keys: { key_encryption_key: { from_file: 'kek' } },
+    attesters: [
+      {
+        name: 'workloads',
+        kind: 'oidc',
+        issuer: WORKLOAD_ISSUER,
+        jwks: { keys: [{ ...issuer.jwk, alg: 'ES256', kid: 'w1' }] },
+        rules: [
+          {
+            name: 'by-sub',
+            match: { sub: '*' },
+            agent: 'agents/{sub}',
+            instance: '{run}',
+            tier: 'reusable',
           },
+        ],
+      },
+      { name: 'laptops', kind: 'enrolled' },
+    ],
+    audiences: [
+      {
+        resource: ERP,
+        name: 'ERP',
+        actions: {
+          'invoices.read': { labels: ['read'] },
+          'invoices.approve': { labels: ['effect'] },
+          'journal.write': { labels: ['effect'] },
         },
-        { resource: MAIL, name: 'Mail', actions: { 'messages.send': { labels: ['effect', 'external'] } } },
-      ],
-      verifiers: [
-        { id: 'erp', audience: ERP, auth: { private_key_jwt: [verifierKeys.erp.jwk] } },
-        { id: 'mail', audience: MAIL, auth: { private_key_jwt: [verifierKeys.mail.jwk] } },
-      ],
-      templates: { folder: 'templates' },
-      dispatch: [{ agent: 'agents/*', template: 'invoices' }],
-      admin: { bootstrap_token_file: 'bootstrap-token' },
-      ...options.config,
-    }),
-  );
+      },
+      { resource: MAIL, name: 'Mail', actions: { 'messages.send': { labels: ['effect', 'external'] } } },
+    ],
+    verifiers: [
+      { id: 'erp', audience: ERP, auth: { private_key_jwt: [verifierKeys.erp.jwk] } },
+      { id: 'mail', audience: MAIL, auth: { private_key_jwt: [verifierKeys.mail.jwk] } },
+    ],
+    templates: { folder: 'templates' },
+    dispatch: [{ agent: 'agents/*', template: 'invoices' }],
+    admin: { bootstrap_token_file: 'bootstrap-token' },
+  } as unknown as BaseConfig;
+  const own = typeof options.config === 'function' ? options.config(base) : options.config;
+  writeFileSync(config_path, stringify({ ...base, ...own }));
   const clock: TestClock = { ahead: 0, now: () => systemClock.now() + clock.ahead };
   const log: string[] = [];
   const open = async () => {
@@ -203,6 +233,7 @@ export async function startBroker(options: TestBrokerOptions = {}): Promise<Test
       env: {},
       clock,
       log: { write: (line) => void log.push(line) },
+      ...(options.openStore && { openStore: options.openStore }),
     });
     await opened.listen();
     return opened;
@@ -257,27 +288,57 @@ export async function startBroker(options: TestBrokerOptions = {}): Promise<Test
     async admin(method, path, body) {
       if (adminToken === null) {
         const bootstrap = readFileSync(join(folder, 'bootstrap-token'), 'utf8').trim();
-        const response = await fetch(`${url}/admin/v1/tokens`, {
-          method: 'POST',
-          headers: { authorization: `Bearer ${bootstrap}`, 'content-type': 'application/json' },
-          body: JSON.stringify({ name: 'alice', role: 'admin' }),
-        });
-        adminToken = ((await response.json()) as { token: string }).token;
+        const issued = await self.as(bootstrap, 'POST', '/tokens', { name: 'alice', role: 'admin' });
+        adminToken = String(issued.body['token']);
       }
+      return self.as(adminToken, method, path, body);
+    },
+    async adminToken(role, name) {
+      const issued = await self.admin('POST', '/tokens', { name, role });
+      return String(issued.body['token']);
+    },
+    async as(token, method, path, body) {
       const response = await fetch(`${url}/admin/v1${path}`, {
         method,
         headers: {
-          authorization: `Bearer ${adminToken}`,
+          authorization: `Bearer ${token}`,
           ...(body !== undefined && { 'content-type': 'application/json' }),
         },
         ...(body !== undefined && { body: JSON.stringify(body) }),
       });
-      const text = await response.text();
-      return {
-        status: response.status,
-        body: text === '' ? {} : (JSON.parse(text) as Record<string, unknown>),
-      };
+      return { status: response.status, body: readBody(await response.text()) };
     },
+    async holder(key, method, path, { token, json, form } = {}) {
+      for (let attempt = 0; ; attempt++) {
+        const ath =
+          token === undefined ? {} : { ath: createHash('sha256').update(token).digest('base64url') };
+        const response = await fetch(`${url}${path}`, {
+          method,
+          headers: {
+            dpop: await self.proof(key, method, `${url}${path}`, ath),
+            ...(token !== undefined && { authorization: `DPoP ${token}` }),
+            ...(json !== undefined && { 'content-type': 'application/json' }),
+          },
+          ...(json !== undefined && { body: JSON.stringify(json) }),
+          ...(form !== undefined && { body: new URLSearchParams(form) }),
+        });
+        nonce = response.headers.get('dpop-nonce') ?? nonce;
+        const body = readBody(await response.text());
+        const again = body['error'] === 'use_dpop_nonce' || String(body['type']).endsWith('use_dpop_nonce');
+        if (again && attempt === 0) continue;
+        return { status: response.status, body, headers: response.headers };
+      }
+    },
+    async introspect(token, verifier = 'erp') {
+      const response = await fetch(`${url}/introspect`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${await self.assertion(verifier)}` },
+        body: new URLSearchParams({ token }),
+      });
+      return (await response.json()) as Record<string, unknown>;
+    },
+    issuerKey: issuer,
+    verifierKeys,
     assertion: (verifier = 'erp') => {
       const iat = Math.floor(clock.now());
       return new SignJWT({ jti: crypto.randomUUID() })
