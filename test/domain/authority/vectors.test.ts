@@ -44,6 +44,24 @@ describe('parse', () => {
   });
 });
 
+describe('a refusal', () => {
+  it('says what is wrong and what would be accepted', () => {
+    const details = vectors.parse
+      .filter(({ accepted }) => !accepted)
+      .map(({ name, value }) => `${name} -> ${problem(value)}`);
+    expect(details.join('\n')).toMatchSnapshot();
+  });
+});
+
+function problem(value: unknown): string {
+  try {
+    read(value);
+    return 'accepted';
+  } catch (error) {
+    return error instanceof Denied && 'detail' in error.denial ? (error.denial.detail ?? '') : String(error);
+  }
+}
+
 describe('within', () => {
   it.each(titled(vectors.within))('$title', ({ a, b, within: expected, refusal }) => {
     const found = within(read(a), read(b));
