@@ -193,6 +193,11 @@ export class RevocationSet {
     return null;
   }
 
+  /** The feed said something that cannot be enforced: nothing is certain until the next snapshot. */
+  doubt(): void {
+    this.#complete = false;
+  }
+
   /** Gives back memory of entries that no living token can match. About 0.3 µs an entry, at once. */
   drop(now: number): void {
     this.#table.drop(now);

@@ -5,15 +5,22 @@
  *     const evidence = await collectEvidence({ audience: 'https://broker.example.com', jkt, now: Date.now() / 1000 });
  *     // evidence.type, evidence.token: subject_token_type and subject_token of POST /token
  */
-import { type CollectedEvidence, type EvidenceRequest, type EvidenceSource, SOURCES } from './sources.ts';
+
+import type { EvidenceSource } from '../evidence-source.ts';
+import {
+  type CollectedEvidence,
+  type EvidencePlatform,
+  type EvidenceTarget,
+  PLATFORMS,
+} from './platforms.ts';
 import { realSurroundings, type Surroundings } from './surroundings.ts';
 
 export { discardEnrolmentKey, type EnrolmentKey, makeEnrolmentKey } from './enrolled-key.ts';
-export type { CollectedEvidence, EvidenceRequest, EvidenceSource } from './sources.ts';
+export type { CollectedEvidence, EvidencePlatform, EvidenceTarget } from './platforms.ts';
 export type { Surroundings } from './surroundings.ts';
 
 export interface EvidenceOptions {
-  /** Only this kind: `file`, `enrolled`, `spiffe`, `github-actions`, `gitlab`, `kubernetes`, `gcp`, `azure`, `aws`. */
+  /** Only this kind: `file`, `enrolled`, `spiffe`, `spiffe-x509`, `github-actions`, `gitlab`, `kubernetes`, `gcp`, `azure`, `aws`. */
   readonly kind?: string;
   readonly surroundings?: Surroundings;
 }
@@ -53,37 +60,37 @@ const HINT =
  * @throws NoEvidenceError
  */
 export async function collectEvidence(
-  request: EvidenceRequest,
+  request: EvidenceTarget,
   options: EvidenceOptions = {},
 ): Promise<FoundEvidence> {
   const around = options.surroundings ?? realSurroundings();
-  const source = await findSource(around, options.kind);
-  if (source === null) throw new NoEvidenceError(HINT);
+  const platform = await findPlatform(around, options.kind);
+  if (platform === null) throw new NoEvidenceError(HINT);
   try {
-    return { kind: source.kind, bound: source.bound, ...(await source.collect(around, request)) };
+    return { kind: platform.kind, bound: platform.bound, ...(await platform.collect(around, request)) };
   } catch (error) {
-    throw new NoEvidenceError(`${source.kind}: ${error instanceof Error ? error.message : 'failed'}`);
+    throw new NoEvidenceError(`${platform.kind}: ${error instanceof Error ? error.message : 'failed'}`);
   }
 }
 
 /** As {@link collectEvidence}, telling every step instead of the token. Looks in every place. */
 export async function explainEvidence(
-  request: EvidenceRequest,
+  request: EvidenceTarget,
   options: EvidenceOptions = {},
 ): Promise<EvidenceExplanation> {
   const around = options.surroundings ?? realSurroundings();
   const candidates = candidatesOf(options.kind);
   const looked = await Promise.all(
-    candidates.map(async (source) => {
-      const found = await source.find(around);
-      return { kind: source.kind, found: found !== null, detail: found ?? 'not here' };
+    candidates.map(async (platform) => {
+      const found = await platform.find(around);
+      return { kind: platform.kind, found: found !== null, detail: found ?? 'not here' };
     }),
   );
-  const source = candidates.find((_, index) => looked[index]?.found) ?? null;
-  if (source === null) return { looked, chosen: null, bound: false, claims: null, failure: HINT };
-  const { kind, bound } = source;
+  const platform = candidates.find((_, index) => looked[index]?.found) ?? null;
+  if (platform === null) return { looked, chosen: null, bound: false, claims: null, failure: HINT };
+  const { kind, bound } = platform;
   try {
-    const { type, token } = await source.collect(around, request);
+    const { type, token } = await platform.collect(around, request);
     const claims = type === 'urn:ietf:params:oauth:token-type:jwt' ? publicClaims(token) : null;
     return { looked, chosen: kind, bound, claims, failure: null };
   } catch (error) {
@@ -92,19 +99,27 @@ export async function explainEvidence(
   }
 }
 
-async function findSource(around: Surroundings, kind: string | undefined): Promise<EvidenceSource | null> {
-  for (const source of candidatesOf(kind)) {
-    if ((await source.find(around)) !== null) return source;
+/** The same as a source for the agent's client: evidence of the place this process runs in, fresh each time. */
+export function platformEvidence(options: EvidenceOptions = {}): EvidenceSource {
+  return ({ issuer, jkt }) => collectEvidence({ audience: issuer, jkt, now: Date.now() / 1000 }, options);
+}
+
+async function findPlatform(
+  around: Surroundings,
+  kind: string | undefined,
+): Promise<EvidencePlatform | null> {
+  for (const platform of candidatesOf(kind)) {
+    if ((await platform.find(around)) !== null) return platform;
   }
   return null;
 }
 
-function candidatesOf(kind: string | undefined): readonly EvidenceSource[] {
-  if (kind === undefined) return SOURCES;
-  const candidates = SOURCES.filter((source) => source.kind === kind);
+function candidatesOf(kind: string | undefined): readonly EvidencePlatform[] {
+  if (kind === undefined) return PLATFORMS;
+  const candidates = PLATFORMS.filter((platform) => platform.kind === kind);
   if (candidates.length > 0) return candidates;
   throw new NoEvidenceError(
-    `unknown kind of evidence; one of ${SOURCES.map((source) => source.kind).join(', ')}`,
+    `unknown kind of evidence; one of ${PLATFORMS.map((platform) => platform.kind).join(', ')}`,
   );
 }
 

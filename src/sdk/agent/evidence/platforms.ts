@@ -7,9 +7,10 @@ import { isJsonObject } from '../../../domain/json.ts';
 import { findAwsCredentials, signCallerIdentity } from './aws.ts';
 import { keyFileIsPrivate, signEnrolledEvidence } from './enrolled-key.ts';
 import { readText, type Surroundings } from './surroundings.ts';
-import { fetchJwtSvid, workloadSocket } from './workload-api.ts';
+import { signSvidProof } from './svid-proof.ts';
+import { fetchJwtSvid, fetchX509Svid, workloadSocket } from './workload-api.ts';
 
-export interface EvidenceRequest {
+export interface EvidenceTarget {
   /** The broker's issuer. */
   readonly audience: string;
   /** Thumbprint of the key that proves possession to the broker. */
@@ -20,25 +21,28 @@ export interface EvidenceRequest {
 
 export interface CollectedEvidence {
   /** `subject_token_type`. */
-  readonly type: 'urn:ietf:params:oauth:token-type:jwt' | 'urn:sortie:token-type:aws-caller-identity';
+  readonly type:
+    | 'urn:ietf:params:oauth:token-type:jwt'
+    | 'urn:sortie:token-type:x509-svid'
+    | 'urn:sortie:token-type:aws-caller-identity';
   readonly token: string;
 }
 
-export interface EvidenceSource {
+export interface EvidencePlatform {
   readonly kind: string;
   /** Whether its evidence names the key, so that a thief of it gains nothing. */
   readonly bound: boolean;
   /** A sentence on what was found, or null if this is another place. May ask a local endpoint; never throws. */
   find(around: Surroundings): Promise<string | null>;
   /** @throws Error whose message holds no token */
-  collect(around: Surroundings, request: EvidenceRequest): Promise<CollectedEvidence>;
+  collect(around: Surroundings, request: EvidenceTarget): Promise<CollectedEvidence>;
 }
 
 const METADATA = 'http://169.254.169.254';
 const WORKLOAD_TIMEOUT_MS = 5_000;
 
 /** The first that is found wins; those that need a network probe come last. */
-export const SOURCES: readonly EvidenceSource[] = [
+export const PLATFORMS: readonly EvidencePlatform[] = [
   {
     kind: 'file',
     bound: false,
@@ -68,6 +72,18 @@ export const SOURCES: readonly EvidenceSource[] = [
       const socket = workloadSocket(env['SPIFFE_ENDPOINT_SOCKET']) ?? '';
       const options = { timeout_ms: WORKLOAD_TIMEOUT_MS };
       return jwt((await fetchJwtSvid(socket, boundAudience(audience, jkt), options)).token);
+    },
+  },
+  {
+    // For trust domains without JWT-SVIDs; asked for by its kind, since the one above is found first.
+    kind: 'spiffe-x509',
+    bound: true,
+    find: async ({ env }) =>
+      workloadSocket(env['SPIFFE_ENDPOINT_SOCKET']) === null ? null : 'SPIFFE_ENDPOINT_SOCKET names a Workload API',
+    collect: async ({ env }, target) => {
+      const socket = workloadSocket(env['SPIFFE_ENDPOINT_SOCKET']) ?? '';
+      const svid = await fetchX509Svid(socket, { timeout_ms: WORKLOAD_TIMEOUT_MS });
+      return { type: 'urn:sortie:token-type:x509-svid', token: await signSvidProof(svid, target) };
     },
   },
   {

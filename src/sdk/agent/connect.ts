@@ -1,0 +1,163 @@
+/** An agent's side of the broker: its key, its evidence, and the missions that it declares. */
+import type { webcrypto } from 'node:crypto';
+import type { AuthorityEntry } from '../../domain/authority/index.ts';
+import type { JsonObject } from '../../domain/json.ts';
+import type { MissionIntent } from '../../domain/mission.ts';
+import { rfc3339 } from '../../domain/reader.ts';
+import { type Backoff, DEFAULT_BACKOFF } from './backoff.ts';
+import { BrokerClient } from './broker-client.ts';
+import { collectEvidence } from './evidence/index.ts';
+import { Mission } from './mission.ts';
+import type { EvidenceCallback } from './present.ts';
+import { generateProofKey, type ProofKey, proofKeyOf } from './proof-key.ts';
+import { DEFAULT_RUNTIME, type Runtime } from './runtime.ts';
+
+export interface ConnectOptions {
+  /** The broker's issuer identifier: https, or http on loopback. */
+  readonly issuer: string;
+  /** Called for each presentation. Default: {@link collectEvidence}, which finds what this machine can give. */
+  readonly evidence?: EvidenceCallback;
+  /**
+   * The agent's ES256 key. Default: a new one that cannot be exported and dies with the process. Give one to go on
+   * with a declared mission after a restart (same key, same `creation_request_id`).
+   */
+  readonly key?: webcrypto.CryptoKeyPair | ProofKey;
+  /** Of one attempt at the broker. Default 10. */
+  readonly timeout_seconds?: number;
+  readonly backoff?: Partial<Backoff>;
+  readonly fetch?: Runtime['fetch'];
+  readonly crypto?: webcrypto.Crypto;
+  /** Seconds since the epoch. */
+  readonly now?: () => number;
+  /** Uniform in [0, 1): spreads renewals. */
+  readonly random?: () => number;
+}
+
+/** The task: inert prose, resources and an end (wire profile 2.2), and what is asked for. */
+export interface Declaration extends Omit<MissionIntent, 'expires_at'> {
+  /** RFC 3339 or a Date: when the mission is to end. This or `lifetime_seconds`. */
+  readonly expires_at?: string | Date;
+  /** Instead of `expires_at`: from now. */
+  readonly lifetime_seconds?: number;
+  /** The proposal. Without it: the template's ceiling over `resources`. */
+  readonly authorization_details?: readonly AuthorityEntry[];
+  /** Only this template; else the broker's dispatch list decides. */
+  readonly template_id?: string;
+  /**
+   * Makes a repeated declaration the same mission. Default: new for each call of `declare`, kept over its own retries.
+   * With your own, give `expires_at`: a repetition must ask for exactly the same.
+   */
+  readonly creation_request_id?: string;
+}
+
+export interface Agent {
+  readonly issuer: string;
+  /** RFC 7638 thumbprint of the key that every mission of this agent is bound to. */
+  readonly jkt: string;
+  /**
+   * Declares a task and gets everything that it may do, or nothing.
+   * @throws MissionDenied, AttestationFailed, BrokerUnavailable; TypeError for a declaration without an end
+   */
+  declare(declaration: Declaration): Promise<Mission>;
+  /** Closes every mission that is still held. See `mission.close()`. */
+  close(): void;
+}
+
+const LOOPBACK = new Set(['127.0.0.1', '[::1]', 'localhost']);
+
+/**
+ * Prepares an agent; nothing is sent yet.
+ *
+ *     const agent = await connect({ issuer: 'https://broker.example.com' });
+ *     const mission = await agent.declare({
+ *       goal: 'Reconcile Q3 invoices', resources: ['https://erp.example.com'], lifetime_seconds: 3600,
+ *     });
+ *     const answer = await mission.fetch('https://erp.example.com/invoices/17');
+ *
+ * @throws TypeError for an issuer that is not https or loopback, or a key that is not ES256
+ */
+export async function connect(options: ConnectOptions): Promise<Agent> {
+  const issuer = checkedIssuer(options.issuer);
+  const runtime: Runtime = {
+    ...DEFAULT_RUNTIME,
+    ...(options.fetch !== undefined && { fetch: options.fetch }),
+    ...(options.crypto !== undefined && { crypto: options.crypto }),
+    ...(options.now !== undefined && { now: options.now }),
+    ...(options.random !== undefined && { random: options.random }),
+  };
+  const key = await keyOf(options.key, runtime.crypto);
+  const broker = new BrokerClient({
+    issuer,
+    key,
+    evidence: options.evidence ?? ((request) => collectEvidence(request)),
+    runtime,
+    backoff: { ...DEFAULT_BACKOFF, ...options.backoff },
+    timeout_ms: (options.timeout_seconds ?? 10) * 1000,
+  });
+  const missions = new Set<Mission>();
+  return {
+    issuer,
+    jkt: key.jkt,
+    async declare(declaration) {
+      const { authorization_details, template_id, creation_request_id, ...rest } = declaration;
+      const intent = intentOf(rest, creation_request_id !== undefined, runtime.now());
+      const asked_at = runtime.now();
+      const manifest = await broker.declare({
+        intent,
+        ...(authorization_details !== undefined && { authorization_details }),
+        ...(template_id !== undefined && { template_id }),
+        creation_request_id: creation_request_id ?? runtime.crypto.randomUUID(),
+      });
+      const mission = new Mission({
+        broker,
+        key,
+        runtime,
+        resources: [...declaration.resources],
+        manifest,
+        asked_at,
+        closed: (ended) => void missions.delete(ended),
+      });
+      missions.add(mission);
+      return mission;
+    },
+    close() {
+      for (const mission of missions) mission.close();
+    },
+  };
+}
+
+function checkedIssuer(issuer: string): string {
+  const url = URL.parse(issuer);
+  if (url === null || url.username !== '' || url.search !== '' || url.hash !== '' || issuer.endsWith('/'))
+    throw new TypeError('issuer must be a URL without user information, query, fragment and trailing slash');
+  // Evidence in clear text is anybody's evidence.
+  if (url.protocol !== 'https:' && !(url.protocol === 'http:' && LOOPBACK.has(url.hostname)))
+    throw new TypeError('issuer must be https; plain http is for loopback');
+  return issuer;
+}
+
+async function keyOf(given: ConnectOptions['key'], crypto: webcrypto.Crypto): Promise<ProofKey> {
+  if (given === undefined) return generateProofKey(crypto);
+  return 'privateKey' in given ? proofKeyOf(given, crypto) : given;
+}
+
+function intentOf(
+  declared: Omit<Declaration, 'authorization_details' | 'template_id' | 'creation_request_id'>,
+  repeatable: boolean,
+  now: number,
+): JsonObject {
+  const { expires_at, lifetime_seconds, ...rest } = declared;
+  if ((expires_at === undefined) === (lifetime_seconds === undefined))
+    throw new TypeError('a mission needs an end: give one of expires_at and lifetime_seconds');
+  if (repeatable && expires_at === undefined)
+    throw new TypeError(
+      'with your own creation_request_id, give expires_at: a repetition must ask for the same',
+    );
+  const end =
+    expires_at === undefined
+      ? rfc3339(now + (lifetime_seconds ?? 0))
+      : expires_at instanceof Date
+        ? expires_at.toISOString()
+        : expires_at;
+  return { ...rest, expires_at: end } as unknown as JsonObject;
+}

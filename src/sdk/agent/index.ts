@@ -1,0 +1,28 @@
+/** `@sortie/agent`: attest, declare a mission, hold its manifest, make calls under it. */
+export type { AuthorityEntry, AuthoritySet, CallContext, Refusal } from '../../domain/authority/index.ts';
+export type { Backoff } from './backoff.ts';
+export { type Agent, type ConnectOptions, connect, type Declaration } from './connect.ts';
+export {
+  AttestationFailed,
+  BrokerUnavailable,
+  CallDenied,
+  MissionDenied,
+  type MissionEnd,
+  MissionEnded,
+  type Retry,
+  SortieError,
+} from './errors.ts';
+export { collectEvidence, explainEvidence, NoEvidenceError } from './evidence/index.ts';
+export type {
+  AgentMissionState,
+  CanOptions,
+  EndedEvent,
+  LocalRefusal,
+  Mission,
+  MissionEvents,
+  NarrowedEvent,
+  RenewedEvent,
+} from './mission.ts';
+export type { EvidenceCallback, PresentedEvidence } from './present.ts';
+export { generateProofKey, type ProofKey, proofKeyOf } from './proof-key.ts';
+export type { HeldCredential, Narrowed } from './wire.ts';

@@ -1,0 +1,217 @@
+/** The broker's answers, read once and strictly: what does not have the promised shape is a fault, never a default. */
+import { decodeJwt } from 'jose';
+import type { AuthorityEntry, AuthoritySet } from '../../domain/authority/index.ts';
+import { isJsonObject, type JsonObject, type JsonValue, parseJson } from '../../domain/json.ts';
+import { instant } from '../../domain/reader.ts';
+import type { BrokerRefusal } from './errors.ts';
+
+/** An answer fits, a flood does not. */
+const ANSWER_LIMITS = { max_bytes: 1_048_576, max_depth: 24, max_members: 50_000 };
+
+/** One cut that the broker made between what was asked for and what was granted. */
+export interface Narrowed {
+  readonly wanted: JsonValue;
+  /** Null: nothing of it was granted. */
+  readonly granted: JsonValue;
+  readonly reason: string;
+  /** The rule that cut, such as `template invoices@1: ceiling[0].actions`. */
+  readonly rule: string;
+}
+
+/** One thing that the mission holds, without its value. */
+export interface HeldCredential {
+  readonly id: string;
+  readonly type: string;
+  readonly audience: string;
+  /** RFC 3339. */
+  readonly expires_at: string;
+  /** Seconds that it can still work at worst after it was revoked. */
+  readonly residual_after_revoke_seconds: number;
+}
+
+export interface ManifestAnswer {
+  readonly id: string;
+  readonly state: string;
+  readonly version: number;
+  /** Seconds since the epoch, by the broker's clock. */
+  readonly expires_at: number;
+  readonly attest_before: number;
+  readonly template: { readonly id: string; readonly version: string };
+  readonly authority: AuthoritySet;
+  readonly limits: { readonly derivations?: { readonly max: number; readonly left: number } };
+  readonly credentials: readonly HeldCredential[];
+  readonly narrowed: readonly Narrowed[];
+  /** Access tokens by audience; only in the answer that minted them. */
+  readonly tokens: ReadonlyMap<string, { readonly value: string; readonly token_type: 'DPoP' | 'Bearer' }>;
+}
+
+export interface TokenAnswer {
+  readonly value: string;
+  readonly token_type: 'DPoP' | 'Bearer';
+  readonly expires_in: number;
+}
+
+/** What a token says about itself. Read without verifying: it came from the broker's own answer. */
+export interface TokenFacts {
+  readonly id: string;
+  readonly iat: number;
+  readonly exp: number;
+  /** Of the mission when it was minted. */
+  readonly version: number;
+  readonly mission_expires_at: number;
+}
+
+/** The answer does not have the promised shape. The message names the member and never its value. */
+export class UnexpectedAnswer extends Error {
+  constructor(member: string) {
+    super(`unexpected answer: ${member}`);
+    this.name = 'UnexpectedAnswer';
+  }
+}
+
+/** @throws UnexpectedAnswer */
+export function readManifest(text: string): ManifestAnswer {
+  const body = objectOf(parsed(text), 'the body');
+  const mission = objectOf(body['mission'], 'mission');
+  const template = objectOf(mission['template'], 'mission.template');
+  const credentials = listOf(body['credentials'], 'credentials').map((item) =>
+    objectOf(item, 'credentials[]'),
+  );
+  const tokens = new Map<string, { value: string; token_type: 'DPoP' | 'Bearer' }>();
+  for (const credential of credentials)
+    if (credential['type'] === 'jwt' && typeof credential['value'] === 'string')
+      tokens.set(textOf(credential['audience'], 'credentials[].audience'), {
+        value: credential['value'],
+        token_type: tokenTypeOf(credential['token_type']),
+      });
+  return {
+    id: textOf(mission['id'], 'mission.id'),
+    state: textOf(mission['state'], 'mission.state'),
+    version: numberOf(mission['version'], 'mission.version'),
+    expires_at: timeOf(mission['expires_at'], 'mission.expires_at'),
+    attest_before: timeOf(mission['attest_before'], 'mission.attest_before'),
+    template: {
+      id: textOf(template['id'], 'mission.template.id'),
+      version: textOf(template['version'], 'mission.template.version'),
+    },
+    authority: listOf(body['authorization_details'], 'authorization_details').map((entry) => {
+      const object = objectOf(entry, 'authorization_details[]');
+      textOf(object['type'], 'authorization_details[].type');
+      return object as unknown as AuthorityEntry;
+    }),
+    limits: objectOf(body['limits'] ?? {}, 'limits') as ManifestAnswer['limits'],
+    credentials: credentials.map((credential) => ({
+      id: textOf(credential['id'], 'credentials[].id'),
+      type: textOf(credential['type'], 'credentials[].type'),
+      audience: textOf(credential['audience'], 'credentials[].audience'),
+      expires_at: textOf(credential['expires_at'], 'credentials[].expires_at'),
+      residual_after_revoke_seconds: numberOf(
+        credential['residual_after_revoke_seconds'],
+        'credentials[].residual_after_revoke_seconds',
+      ),
+    })),
+    narrowed: listOf(body['narrowed'] ?? [], 'narrowed').map((item) => {
+      const cut = objectOf(item, 'narrowed[]');
+      return {
+        wanted: cut['wanted'] ?? null,
+        granted: cut['granted'] ?? null,
+        reason: textOf(cut['reason'], 'narrowed[].reason'),
+        rule: textOf(cut['rule'], 'narrowed[].rule'),
+      };
+    }),
+    tokens,
+  };
+}
+
+/** @throws UnexpectedAnswer */
+export function readToken(text: string): TokenAnswer {
+  const body = objectOf(parsed(text), 'the body');
+  return {
+    value: textOf(body['access_token'], 'access_token'),
+    token_type: tokenTypeOf(body['token_type']),
+    expires_in: numberOf(body['expires_in'], 'expires_in'),
+  };
+}
+
+/** @throws UnexpectedAnswer */
+export function readTokenFacts(value: string): TokenFacts {
+  let claims: JsonObject;
+  try {
+    claims = decodeJwt(value) as unknown as JsonObject;
+  } catch {
+    throw new UnexpectedAnswer('the access token is not a JWT');
+  }
+  const mission = objectOf(claims['mission'], "the token's mission");
+  return {
+    id: textOf(claims['jti'], "the token's jti"),
+    iat: numberOf(claims['iat'], "the token's iat"),
+    exp: numberOf(claims['exp'], "the token's exp"),
+    version: numberOf(mission['version'], "the token's mission.version"),
+    mission_expires_at: numberOf(mission['expires_at'], "the token's mission.expires_at"),
+  };
+}
+
+/** An error body of either style (RFC 6749 section 5.2, RFC 9457); null if it is neither. */
+export function readRefusal(status: number, text: string): BrokerRefusal | null {
+  let body: JsonValue;
+  try {
+    body = parsed(text);
+  } catch {
+    return null;
+  }
+  if (!isJsonObject(body)) return null;
+  const type = body['type'];
+  const problem = typeof type === 'string' ? (type.split(':').at(-1) ?? null) : null;
+  const error = optionalText(body['error']) ?? problem;
+  if (error === null) return null;
+  return {
+    status,
+    error,
+    description: optionalText(body['error_description']) ?? optionalText(body['detail']),
+    reason: optionalText(body['mission_denial_reason']),
+    mission_error: optionalText(body['mission_error']),
+  };
+}
+
+function parsed(text: string): JsonValue {
+  try {
+    return parseJson(text, ANSWER_LIMITS);
+  } catch {
+    throw new UnexpectedAnswer('the body is not JSON');
+  }
+}
+
+function objectOf(value: JsonValue | undefined, member: string): JsonObject {
+  if (!isJsonObject(value)) throw new UnexpectedAnswer(member);
+  return value;
+}
+
+function listOf(value: JsonValue | undefined, member: string): readonly JsonValue[] {
+  if (!Array.isArray(value)) throw new UnexpectedAnswer(member);
+  return value;
+}
+
+function textOf(value: JsonValue | undefined, member: string): string {
+  if (typeof value !== 'string' || value === '') throw new UnexpectedAnswer(member);
+  return value;
+}
+
+function numberOf(value: JsonValue | undefined, member: string): number {
+  if (typeof value !== 'number') throw new UnexpectedAnswer(member);
+  return value;
+}
+
+function timeOf(value: JsonValue | undefined, member: string): number {
+  const seconds = typeof value === 'string' ? instant(value) : null;
+  if (seconds === null) throw new UnexpectedAnswer(member);
+  return seconds;
+}
+
+function tokenTypeOf(value: JsonValue | undefined): 'DPoP' | 'Bearer' {
+  if (value !== 'DPoP' && value !== 'Bearer') throw new UnexpectedAnswer('token_type');
+  return value;
+}
+
+function optionalText(value: JsonValue | undefined): string | null {
+  return typeof value === 'string' ? value : null;
+}

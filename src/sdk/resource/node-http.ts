@@ -1,0 +1,125 @@
+/**
+ * Adapter for node:http, and for every framework whose requests and responses are node:http's underneath: Express and
+ * Connect take its `protect` as middleware.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { denied, type GuardDenial } from './denial.ts';
+import type { Guard, Verdict } from './guard.ts';
+import { metadataPath } from './metadata.ts';
+import { callOf, originOf, type ProtectedRoute } from './route.ts';
+import type { VerifiedToken } from './token.ts';
+
+export interface HttpAdapterOptions {
+  /** Scheme, host and port under which clients reach this server; what proofs name. Default: the audience's. */
+  readonly origin?: string;
+  /** Told of each denial, with the private reason; for the server's own log. */
+  readonly onDenied?: (denial: GuardDenial, request: IncomingMessage) => void;
+}
+
+const permits = new WeakMap<object, VerifiedToken>();
+
+/** The verified token of a request that `protect` let through. */
+export function permitOf(request: object): VerifiedToken | undefined {
+  return permits.get(request);
+}
+
+/** Express keeps the whole path of the request line here while it strips `url` for mounted routers. */
+type WithOriginalUrl = IncomingMessage & { readonly originalUrl?: string };
+
+export class HttpAdapter {
+  readonly #guard: Guard;
+  readonly #origin: string;
+  readonly #onDenied: (denial: GuardDenial, request: IncomingMessage) => void;
+  readonly #metadata_path: string;
+  readonly #metadata: string;
+
+  constructor(guard: Guard, options: HttpAdapterOptions = {}) {
+    this.#guard = guard;
+    this.#origin = options.origin ?? originOf(guard.audience);
+    this.#onDenied = options.onDenied ?? (() => {});
+    this.#metadata_path = metadataPath(guard.audience);
+    this.#metadata = JSON.stringify(guard.metadata);
+  }
+
+  /**
+   * Judges a request. On a permit the answer is watched: it is cut when the token dies while it is still open.
+   * On a denial the answer has been sent.
+   */
+  async admit<Request extends IncomingMessage>(
+    route: ProtectedRoute<Request>,
+    request: Request,
+    response: ServerResponse,
+  ): Promise<VerifiedToken | null> {
+    const verdict = await this.#judge(route, request);
+    if (!verdict.permitted) {
+      this.#refuse(verdict, request, response);
+      return null;
+    }
+    permits.set(request, verdict);
+    const unwatch = this.#guard.watch(verdict, () => response.destroy());
+    response.once('close', unwatch);
+    return verdict;
+  }
+
+  /** Middleware for Express and Connect. `next` is called only for a permitted request. */
+  protect<Request extends IncomingMessage>(
+    route: ProtectedRoute<Request>,
+  ): (request: Request, response: ServerResponse, next: (error?: unknown) => void) => void {
+    return (request, response, next) => {
+      this.admit(route, request, response).then(
+        (permit) => {
+          if (permit !== null) next();
+        },
+        (error: unknown) => next(error),
+      );
+    };
+  }
+
+  /** Answers the metadata request (RFC 9728) and says so; leaves every other request alone. */
+  metadata(request: IncomingMessage, response: ServerResponse): boolean {
+    const target = (request as WithOriginalUrl).originalUrl ?? request.url ?? '';
+    const path = target.split('?', 1)[0];
+    if (path !== this.#metadata_path || (request.method !== 'GET' && request.method !== 'HEAD')) return false;
+    response.writeHead(200, { 'content-type': 'application/json', 'cache-control': 'public, max-age=300' });
+    response.end(request.method === 'HEAD' ? undefined : this.#metadata);
+    return true;
+  }
+
+  /** {@link metadata} as middleware. */
+  metadataMiddleware(): (
+    request: IncomingMessage,
+    response: ServerResponse,
+    next: (error?: unknown) => void,
+  ) => void {
+    return (request, response, next) => {
+      if (!this.metadata(request, response)) next();
+    };
+  }
+
+  async #judge<Request extends IncomingMessage>(
+    route: ProtectedRoute<Request>,
+    request: Request,
+  ): Promise<Verdict> {
+    const proof = request.headers['dpop'];
+    try {
+      const call = callOf(this.#guard, this.#origin, route, request, {
+        authorization: request.headers.authorization,
+        proof: Array.isArray(proof) ? proof.join(', ') : proof,
+        method: request.method ?? '',
+        target: (request as WithOriginalUrl).originalUrl ?? request.url ?? '',
+      });
+      if (call === null) return denied('route_unmapped');
+      return this.#guard.needsBroker(call) ? await this.#guard.decide(call) : this.#guard.check(call);
+    } catch (error) {
+      // A parameters or context function that fails has not said what the call does.
+      return denied('guard_failed', { private_reason: error instanceof Error ? error.message : 'route' });
+    }
+  }
+
+  #refuse(denial: GuardDenial, request: IncomingMessage, response: ServerResponse): void {
+    this.#onDenied(denial, request);
+    const { status, headers, body } = this.#guard.answer(denial, request.headers.authorization);
+    response.writeHead(status, headers);
+    response.end(JSON.stringify(body));
+  }
+}
