@@ -30,13 +30,23 @@ export function createMetrics() {
     labelNames: ['current'],
     registers: [registry],
   });
+  // Looking a child up by its labels costs more than counting; there are few routes and statuses.
+  const counters = new Map<string, Counter.Internal>();
+  const timers = new Map<string, Histogram.Internal<string>>();
+  const childOf = <T>(known: Map<string, T>, key: string, make: () => T): T => {
+    const found = known.get(key) ?? make();
+    known.set(key, found);
+    return found;
+  };
   return {
     content_type: registry.contentType,
     text: () => registry.metrics(),
     feedReaders,
     observe(event: RequestObservation) {
-      requests.inc({ route: event.route, method: event.method, status: event.status });
-      latency.observe({ route: event.route }, event.seconds);
+      childOf(counters, `${event.method} ${event.route} ${event.status}`, () =>
+        requests.labels(event.route, event.method, String(event.status)),
+      ).inc();
+      childOf(timers, event.route, () => latency.labels(event.route)).observe(event.seconds);
       if (event.refused) refusals.inc({ route: event.route, tag: event.refused.tag });
     },
   };

@@ -27,12 +27,15 @@ export function createClientAssertions(options: {
   readonly registered: () => readonly RegisteredVerifier[];
   readonly attestation: () => Attestation;
 }): ClientAssertions {
-  const imported = new WeakMap<JWK, Promise<CryptoKey>>();
-  const keyOf = (jwk: JWK, alg: string) => {
-    const known = imported.get(jwk);
+  const imported = new WeakMap<JWK, Map<string, CryptoKey>>();
+  const keyOf = async (jwk: JWK, alg: string) => {
+    const known = imported.get(jwk)?.get(alg);
     if (known) return known;
-    const key = importJWK(jwk, jwk.alg ?? alg) as Promise<CryptoKey>;
-    imported.set(jwk, key);
+    // Only what succeeded is kept: a stranger who names an algorithm that does not fit the key must not spoil it
+    // for its owner.
+    const key = (await importJWK(jwk, jwk.alg ?? alg)) as CryptoKey;
+    const ofKey = imported.get(jwk) ?? new Map<string, CryptoKey>();
+    imported.set(jwk, ofKey.set(alg, key));
     return key;
   };
 

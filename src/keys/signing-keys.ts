@@ -3,6 +3,7 @@
  * command. A key is published before it signs and after it signed, so that no verifier ever meets a token whose
  * key it could not have fetched.
  */
+import { createPrivateKey, type JsonWebKey, type KeyObject } from 'node:crypto';
 import {
   type CryptoKey,
   calculateJwkThumbprint,
@@ -10,13 +11,12 @@ import {
   generateKeyPair,
   importJWK,
   type JWK,
-  type JWTPayload,
   jwtVerify,
-  SignJWT,
 } from 'jose';
 import type { JsonObject } from '../domain/json.ts';
 import type { Clock, SigningAlg, SigningKeyRecord, Store, TokenClaims, Tokens, Write } from '../ports.ts';
 import type { Seal } from './seal.ts';
+import { signCompact } from './signature.ts';
 
 export interface RotationPolicy {
   /** How long a key signs. */
@@ -29,7 +29,9 @@ export interface RotationPolicy {
 
 interface LoadedKey {
   readonly record: SigningKeyRecord;
-  readonly sign: CryptoKey;
+  readonly sign: KeyObject;
+  /** The JOSE header for one `typ`, base64url: it never changes for a key. */
+  readonly headers: Map<string, string>;
   readonly verify: CryptoKey;
 }
 
@@ -170,9 +172,7 @@ export async function openSigningKeys(options: {
     async sign(typ, alg, claims) {
       const key = active(alg, options.clock.now());
       if (key === null) throw new Error(`no active ${alg} signing key`);
-      return new SignJWT(claims as JWTPayload)
-        .setProtectedHeader({ alg, typ, kid: key.record.kid })
-        .sign(key.sign);
+      return signCompact(alg, key.sign, headerOf(key, typ), JSON.stringify(claims));
     },
     async verify(token, typ, now) {
       try {
@@ -199,11 +199,21 @@ export async function openSigningKeys(options: {
   };
 }
 
+function headerOf(key: LoadedKey, typ: string): string {
+  const known = key.headers.get(typ);
+  if (known !== undefined) return known;
+  const { alg, kid } = key.record;
+  const header = Buffer.from(JSON.stringify({ alg, typ, kid })).toString('base64url');
+  key.headers.set(typ, header);
+  return header;
+}
+
 async function load(record: SigningKeyRecord, seal: Seal): Promise<LoadedKey> {
   const jwk = JSON.parse(seal.open(record.sealed, `signing-key:${record.kid}`).toString()) as JWK;
   return {
     record,
-    sign: (await importJWK(jwk, record.alg)) as CryptoKey,
+    sign: createPrivateKey({ key: jwk as JsonWebKey, format: 'jwk' }),
+    headers: new Map(),
     verify: (await importJWK(record.jwk as unknown as JWK, record.alg)) as CryptoKey,
   };
 }

@@ -1,6 +1,6 @@
 /** People's and machines' access to the admin API: random tokens, stored hashed, each with one role. */
 import { createHash } from 'node:crypto';
-import { Denied } from '../domain/denial.ts';
+import { Denied, malformed } from '../domain/denial.ts';
 import { type AdminRole, type AdminTokenRecord, type Ports, WriteConflict } from '../ports.ts';
 
 const RANK: Record<AdminRole, number> = { viewer: 0, responder: 1, admin: 2 };
@@ -51,8 +51,10 @@ export async function issueAdminToken(
   by: Pick<AdminTokenRecord, 'id' | 'name' | 'bootstrap'> | null,
 ): Promise<IssuedAdminToken> {
   if (by?.bootstrap && request.role !== 'admin') throw new Denied({ tag: 'forbidden', needs: 'admin' });
-  const issued = make(ports, { ...request, bootstrap: false });
   const now = ports.clock.now();
+  // A bootstrap token spent on a dead one would lock everybody out.
+  if (request.expires_at !== null && request.expires_at <= now) throw malformed('expires_at has passed');
+  const issued = make(ports, { ...request, bootstrap: false });
   try {
     await ports.store.atomically([
       ...(by?.bootstrap ? [{ kind: 'revoke_admin_token', id: by.id, at: now } as const] : []),

@@ -1,10 +1,11 @@
 /** Blocks: refusals of attestation, creation and renewal that hold until lifted (wire profile 4). */
-import { Denied } from '../domain/denial.ts';
+import { Denied, malformed } from '../domain/denial.ts';
 import type { BlockRecord, Ports, Selector } from '../ports.ts';
 import { WriteConflict } from '../ports.ts';
 import { lastTokenEnd } from './lifecycle.ts';
 import { feedDeny } from './revoke.ts';
 
+/** @throws Denied `invalid_request` */
 export async function block(
   ports: Ports,
   request: {
@@ -15,6 +16,8 @@ export async function block(
   },
 ): Promise<BlockRecord> {
   const now = ports.clock.now();
+  if (request.selector.kind === 'token') throw malformed('a token is revoked, not blocked');
+  if (request.until !== null && request.until <= now) throw malformed('until has passed');
   const record: BlockRecord = {
     id: ports.chance.id('blk'),
     selector: request.selector,
@@ -26,7 +29,7 @@ export async function block(
   };
   await ports.store.atomically([
     { kind: 'insert_block', block: record },
-    feedDeny(ports, request.selector, now),
+    feedDeny(ports, request.selector, now, 'blocked'),
     {
       kind: 'append_audit',
       record: {
@@ -58,7 +61,8 @@ export async function unblock(ports: Ports, id: string, actor: string, reason: s
         kind: 'append_feed',
         entry: {
           ts: now,
-          kind: record.selector.kind,
+          // As it was denied: a mission is blocked with everything below it.
+          kind: record.selector.kind === 'mission' ? 'mission_tree' : record.selector.kind,
           key: record.selector.key,
           effect: 'lift',
           not_after: lastTokenEnd(ports, now),

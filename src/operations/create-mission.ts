@@ -33,6 +33,7 @@ export interface PreparedMission {
   readonly grant: Grant;
   /** To be committed with the credentials, in this order and in one group. */
   readonly writes: readonly Write[];
+  readonly dispatch_rule: number;
 }
 
 /** @throws Denied */
@@ -148,17 +149,7 @@ export async function prepareMission(ports: Ports, declaration: Declaration): Pr
       at: now,
     });
   writes.push({ kind: 'insert_mission', mission });
-  writes.push({
-    kind: 'append_audit',
-    record: {
-      ts: now,
-      event: 'mission.created',
-      actor: mission.agent,
-      mission_id: id,
-      details: createdDetails(mission, grant, found.rule),
-    },
-  });
-  return { mission, template, grant, writes };
+  return { mission, template, grant, writes, dispatch_rule: found.rule };
 }
 
 /**
@@ -239,8 +230,13 @@ export function selectorsOf(mission: Mission): Selector[] {
   ];
 }
 
-function createdDetails(mission: Mission, grant: Grant, dispatch_rule: number): JsonObject {
-  return {
+/** One record for a mission and the credentials that it starts with: who, what, and by which rule. */
+export function recordCreation(
+  prepared: PreparedMission,
+  credentials: readonly { readonly id: string; readonly type: string; readonly target: string }[],
+): Write {
+  const { mission, grant } = prepared;
+  const details: JsonObject = {
     instance: mission.instance,
     jkt: mission.jkt,
     attester: mission.attester,
@@ -249,7 +245,7 @@ function createdDetails(mission: Mission, grant: Grant, dispatch_rule: number): 
     evidence_digest: mission.evidence_digest,
     template: { ...mission.template },
     policy_version: mission.policy_version,
-    dispatch_rule,
+    dispatch_rule: prepared.dispatch_rule,
     asked: {
       intent_hash: mission.intent_hash,
       proposal_hash: mission.proposal_hash,
@@ -259,5 +255,16 @@ function createdDetails(mission: Mission, grant: Grant, dispatch_rule: number): 
     authority_hash: mission.authority_hash,
     narrowed: grant.narrowed as unknown as JsonObject[],
     expires_at: mission.expires_at,
+    credentials: credentials.map(({ id, type, target }) => ({ id, type, target })),
+  };
+  return {
+    kind: 'append_audit',
+    record: {
+      ts: mission.created_at,
+      event: 'mission.created',
+      actor: mission.agent,
+      mission_id: mission.id,
+      details,
+    },
   };
 }

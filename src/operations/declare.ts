@@ -14,7 +14,14 @@ import {
   WriteConflict,
 } from '../ports.ts';
 import { commit } from './conflicts.ts';
-import { findCreation, fingerprintOf, possession, prepareMission, selectorsOf } from './create-mission.ts';
+import {
+  findCreation,
+  fingerprintOf,
+  possession,
+  prepareMission,
+  recordCreation,
+  selectorsOf,
+} from './create-mission.ts';
 import { type Manifest, manifestOf } from './manifest.ts';
 import { type PlannedToken, planToken, signToken } from './mint.ts';
 import { recordingRefusals } from './refusals.ts';
@@ -74,7 +81,10 @@ async function grantAll(
     await commit(ports, [
       ...prepared.writes,
       ...planned.map((token) => token.write),
-      minted(mission, planned, now),
+      recordCreation(
+        prepared,
+        planned.map((token) => token.credential),
+      ),
     ]);
     return { manifest: await deliver(ports, mission, planned, now), narrowed: prepared.grant.narrowed };
   } catch (cause) {

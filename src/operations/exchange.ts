@@ -22,6 +22,7 @@ import {
   fingerprintOf,
   possession,
   prepareMission,
+  recordCreation,
   selectorsOf,
   spend,
 } from './create-mission.ts';
@@ -130,11 +131,7 @@ async function create(
       cap_at: evidence.caps_token ? evidence.expires_at : null,
       now,
     });
-    await commit(ports, [
-      ...prepared.writes,
-      planned.write,
-      minted(mission, planned.claims.jti, audience, now),
-    ]);
+    await commit(ports, [...prepared.writes, planned.write, recordCreation(prepared, [planned.credential])]);
     return { token: await signToken(ports, planned), mission, narrowed: prepared.grant.narrowed };
   } catch (cause) {
     ports.slots.release({ list: mission.status_list, index: mission.status_index });

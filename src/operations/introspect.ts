@@ -22,6 +22,8 @@ export async function introspect(ports: Ports, verifier: VerifierPolicy, token: 
   if (stateAt(mission, now) !== 'active') return INACTIVE;
   // A token older than the last narrowing is renewed, not honoured (wire profile 3, `narrow`).
   if (claims.mission.version < mission.version && !stillWithin(claims, mission)) return INACTIVE;
+  // The end was brought forward: whoever caches this answer until `exp` would honour it for too long.
+  if (claims.exp > Math.ceil(mission.expires_at)) return INACTIVE;
   for (const id of mission.path) {
     if (id === mission.id) continue;
     const ancestor = await ports.store.mission(id);

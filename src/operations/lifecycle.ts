@@ -10,7 +10,7 @@ import {
   type Removal,
 } from '../domain/authority/index.ts';
 import { Denied, malformed } from '../domain/denial.ts';
-import type { JsonObject } from '../domain/json.ts';
+import { canonicalize, type JsonObject, type JsonValue } from '../domain/json.ts';
 import { type Mission, type MissionEvent, type MissionState, stateAt } from '../domain/mission.ts';
 import { rfc3339 } from '../domain/reader.ts';
 import type { FeedEffect, FeedReason } from '../domain/revocation.ts';
@@ -62,7 +62,7 @@ export async function intervene(
   reason_code: FeedReason,
 ): Promise<Intervened> {
   const now = ports.clock.now();
-  return changed(ports, mission_id, by, now, [
+  return changed(ports, mission_id, event, by, now, [
     {
       kind: 'transition',
       id: mission_id,
@@ -117,6 +117,8 @@ export async function contain(
   const tree = await ports.store.missionTree(mission_id);
   const root = tree.find((mission) => mission.id === mission_id);
   if (!root) throw new Denied({ tag: 'not_found' });
+  // A repeated request is harmless whatever became of the mission since.
+  if (applied(root, request)) return { mission: root, seq: null, cascaded: [], repeated: true };
   if (request.expected_version !== undefined && request.expected_version !== root.version)
     throw new Denied({ tag: 'conflict', detail: `the mission is at version ${root.version}` });
   const live = tree.filter((mission) => isLive(stateAt(mission, now)));
@@ -172,12 +174,25 @@ export async function contain(
       }),
     );
   }
-  return changed(ports, mission_id, request, now, writes);
+  return changed(ports, mission_id, 'contain', request, now, writes);
+}
+
+/** Whether the overlay holds this very request. @throws Denied `conflict` if its id was used for another one */
+function applied(mission: Mission, request: ContainRequest): boolean {
+  const same = mission.containments.find(({ event_id }) => event_id === request.event_id);
+  if (same === undefined) return false;
+  const asked = [
+    request.remove ?? [],
+    request.expires_at === undefined ? null : rfc3339(request.expires_at),
+  ] as unknown as JsonValue;
+  if (canonicalize([same.remove ?? [], same.expires_at ?? null]) === canonicalize(asked)) return true;
+  throw new Denied({ tag: 'conflict', detail: 'event_id was used for another containment' });
 }
 
 async function changed(
   ports: Ports,
   mission_id: string,
+  verb: string,
   by: Intervention,
   now: number,
   writes: readonly Write[],
@@ -187,7 +202,7 @@ async function changed(
     committed = await ports.store.atomically([
       ...(by.event_id === undefined
         ? []
-        : [{ kind: 'insert_event_id', event_id: `${mission_id}:${by.event_id}`, at: now } as const]),
+        : [{ kind: 'insert_event_id', event_id: `${mission_id}:${verb}:${by.event_id}`, at: now } as const]),
       ...writes,
     ]);
   } catch (cause) {

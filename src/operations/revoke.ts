@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import { Denied, malformed } from '../domain/denial.ts';
 import { rfc3339 } from '../domain/reader.ts';
-import type { FeedKind } from '../domain/revocation.ts';
+import type { FeedKind, FeedReason } from '../domain/revocation.ts';
 import {
   type BlastRadius,
   type BlockRecord,
@@ -81,6 +81,8 @@ export async function revoke(ports: Ports, request: RevocationRequest): Promise<
       seq: null,
       audiences: [],
     };
+  const one = selector.kind === 'mission' || selector.kind === 'mission_tree';
+  if (one && (await ports.store.mission(selector.key)) === null) throw new Denied({ tag: 'not_found' });
   const previewed = request.bulk_token === undefined ? null : readBulkToken(request.bulk_token, selector);
 
   const block: BlockRecord | null =
@@ -98,7 +100,7 @@ export async function revoke(ports: Ports, request: RevocationRequest): Promise<
   const writes: Write[] = [
     ...(request.event_id === undefined
       ? []
-      : [{ kind: 'insert_event_id', event_id: `revocation:${request.event_id}`, at: now } as const]),
+      : [{ kind: 'insert_event_id', event_id: eventIdOf(selector, request.event_id), at: now } as const]),
     ...(block ? [{ kind: 'insert_block', block } as const] : []),
     ...(selector.kind === 'token'
       ? [{ kind: 'revoke_credential', id: selector.key, at: now } as const]
@@ -142,20 +144,32 @@ export async function revoke(ports: Ports, request: RevocationRequest): Promise<
   }
 }
 
+/** One id repeated for another target is another revocation: it must not be swallowed. */
+function eventIdOf(selector: Selector, event_id: string): string {
+  return `revocation:${JSON.stringify([selector.kind, selector.key, event_id])}`;
+}
+
 /** The feed's denial for a selector. */
-export function feedDeny(ports: Ports, selector: Selector, now: number): Write {
+export function feedDeny(
+  ports: Ports,
+  selector: Selector,
+  now: number,
+  reason_code: FeedReason = 'admin_revoked',
+): Write {
+  // Ending a mission ends what is below it, and only `mission_tree` reaches the tokens of children.
+  const kind = selector.kind === 'mission' ? 'mission_tree' : selector.kind;
   const always: readonly FeedKind[] = ['mission', 'mission_tree', 'agent_key', 'token'];
   return {
     kind: 'append_feed',
     entry: {
       ts: now,
-      kind: selector.kind,
+      kind,
       key: selector.key,
       effect: 'deny',
       // Kinds that name something that goes on existing refuse only what was issued until now.
       ...(!always.includes(selector.kind) && { issued_before: Math.ceil(now) }),
       not_after: lastTokenEnd(ports, now),
-      reason_code: 'admin_revoked',
+      reason_code,
     },
     to: 'minted',
   };

@@ -10,17 +10,21 @@ export const STATUS_LIST_TYP = 'statuslist+jwt';
 const TTL_SECONDS = 60;
 const BUILT_SECONDS = 15;
 const CACHED = 32;
+const LOOK_SECONDS = 1;
 
 /** Lists are built when asked for and at most every quarter minute, so that a crowd of readers costs one build. */
 export function createStatusLists(ports: Ports): (id: string) => Promise<string> {
+  let last = { list: -1, until: 0 };
   const built = new Map<number, { readonly until: number; readonly token: Promise<string> }>();
   return async (id) => {
-    const list = /^\d{1,9}$/.test(id) ? Number(id) : -1;
-    const inUse = await ports.store.statusListInUse();
-    if (list < 0 || list > inUse.list) throw new Denied({ tag: 'not_found' });
+    const list = /^(0|[1-9]\d{0,8})$/.test(id) ? Number(id) : -1;
     const now = ports.clock.now();
     const known = built.get(list);
     if (known && known.until > now) return known.token;
+    // Anybody may ask: what does not exist costs one look a second, however often it is asked for.
+    if (list > last.list && last.until <= now)
+      last = { list: (await ports.store.statusListInUse()).list, until: now + LOOK_SECONDS };
+    if (list < 0 || list > last.list) throw new Denied({ tag: 'not_found' });
     const token = build(ports, list, now);
     token.catch(() => built.delete(list));
     if (built.size >= CACHED) built.clear();

@@ -76,7 +76,8 @@ export function verifierRoutes(
         if (!header(incoming, 'accept')?.includes(INTROSPECTION_JWT)) return json(200, answer);
         const signed = await ports.tokens.sign('token-introspection+jwt', 'ES256', {
           iss: ports.policy().issuer,
-          aud: verifier.audience,
+          // The client that asked (RFC 9701 section 5), as it authenticates here; not the audience of the token.
+          aud: verifier.id,
           iat: Math.floor(ports.clock.now()),
           token_introspection: answer,
         });
