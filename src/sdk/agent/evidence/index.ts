@@ -6,17 +6,16 @@
  *     // evidence.type, evidence.token: subject_token_type and subject_token of POST /token
  */
 
-import type { EvidenceSource } from '../evidence-source.ts';
 import {
   type CollectedEvidence,
   type EvidencePlatform,
-  type EvidenceTarget,
+  type EvidenceRequest,
   PLATFORMS,
 } from './platforms.ts';
 import { realSurroundings, type Surroundings } from './surroundings.ts';
 
 export { discardEnrolmentKey, type EnrolmentKey, makeEnrolmentKey } from './enrolled-key.ts';
-export type { CollectedEvidence, EvidencePlatform, EvidenceTarget } from './platforms.ts';
+export type { CollectedEvidence, EvidencePlatform, EvidenceRequest } from './platforms.ts';
 export type { Surroundings } from './surroundings.ts';
 
 export interface EvidenceOptions {
@@ -60,7 +59,7 @@ const HINT =
  * @throws NoEvidenceError
  */
 export async function collectEvidence(
-  request: EvidenceTarget,
+  request: EvidenceRequest,
   options: EvidenceOptions = {},
 ): Promise<FoundEvidence> {
   const around = options.surroundings ?? realSurroundings();
@@ -75,7 +74,7 @@ export async function collectEvidence(
 
 /** As {@link collectEvidence}, telling every step instead of the token. Looks in every place. */
 export async function explainEvidence(
-  request: EvidenceTarget,
+  request: EvidenceRequest,
   options: EvidenceOptions = {},
 ): Promise<EvidenceExplanation> {
   const around = options.surroundings ?? realSurroundings();
@@ -97,11 +96,6 @@ export async function explainEvidence(
     const failure = error instanceof Error ? error.message : 'failed';
     return { looked, chosen: kind, bound, claims: null, failure };
   }
-}
-
-/** The same as a source for the agent's client: evidence of the place this process runs in, fresh each time. */
-export function platformEvidence(options: EvidenceOptions = {}): EvidenceSource {
-  return ({ issuer, jkt }) => collectEvidence({ audience: issuer, jkt, now: Date.now() / 1000 }, options);
 }
 
 async function findPlatform(

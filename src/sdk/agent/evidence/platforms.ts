@@ -10,7 +10,7 @@ import { readText, type Surroundings } from './surroundings.ts';
 import { signSvidProof } from './svid-proof.ts';
 import { fetchJwtSvid, fetchX509Svid, workloadSocket } from './workload-api.ts';
 
-export interface EvidenceTarget {
+export interface EvidenceRequest {
   /** The broker's issuer. */
   readonly audience: string;
   /** Thumbprint of the key that proves possession to the broker. */
@@ -35,7 +35,7 @@ export interface EvidencePlatform {
   /** A sentence on what was found, or null if this is another place. May ask a local endpoint; never throws. */
   find(around: Surroundings): Promise<string | null>;
   /** @throws Error whose message holds no token */
-  collect(around: Surroundings, request: EvidenceTarget): Promise<CollectedEvidence>;
+  collect(around: Surroundings, request: EvidenceRequest): Promise<CollectedEvidence>;
 }
 
 const METADATA = 'http://169.254.169.254';
@@ -79,7 +79,9 @@ export const PLATFORMS: readonly EvidencePlatform[] = [
     kind: 'spiffe-x509',
     bound: true,
     find: async ({ env }) =>
-      workloadSocket(env['SPIFFE_ENDPOINT_SOCKET']) === null ? null : 'SPIFFE_ENDPOINT_SOCKET names a Workload API',
+      workloadSocket(env['SPIFFE_ENDPOINT_SOCKET']) === null
+        ? null
+        : 'SPIFFE_ENDPOINT_SOCKET names a Workload API',
     collect: async ({ env }, target) => {
       const socket = workloadSocket(env['SPIFFE_ENDPOINT_SOCKET']) ?? '';
       const svid = await fetchX509Svid(socket, { timeout_ms: WORKLOAD_TIMEOUT_MS });

@@ -44,7 +44,8 @@ function splitChain(chain: Buffer): Buffer[] {
   const certificates: Buffer[] = [];
   for (let at = 0; at < chain.length; ) {
     const octets = (chain[at + 1] ?? 0) - 0x80;
-    if (chain[at] !== 0x30 || octets < 1 || octets > 3 || at + 2 + octets > chain.length) throw new Error('not a chain');
+    if (chain[at] !== 0x30 || octets < 1 || octets > 3 || at + 2 + octets > chain.length)
+      throw new Error('not a chain');
     const end = at + 2 + octets + chain.readUIntBE(at + 2, octets);
     if (end > chain.length) throw new Error('not a chain');
     certificates.push(chain.subarray(at, end));

@@ -9,7 +9,6 @@ import {
   explainEvidence,
   makeEnrolmentKey,
   NoEvidenceError,
-  platformEvidence,
   type Surroundings,
 } from '../../../../src/sdk/agent/evidence/index.ts';
 import { workloadSocket } from '../../../../src/sdk/agent/evidence/workload-api.ts';
@@ -23,7 +22,10 @@ import {
 } from '../../../attesters/support/certificate.ts';
 import { attestation, BROKER, JKT, NOW, OTHER_JKT, refusalOf } from '../../../attesters/support/evidence.ts';
 import { makeKey, signWith, type TestKey } from '../../../attesters/support/issuer.ts';
-import { startWorkloadEmulator, type WorkloadEmulator } from '../../../attesters/support/workload-emulator.ts';
+import {
+  startWorkloadEmulator,
+  type WorkloadEmulator,
+} from '../../../attesters/support/workload-emulator.ts';
 
 const target = { audience: BROKER, jkt: JKT, now: NOW };
 const BOUND = `${BROKER}#jkt=${JKT}`;
@@ -43,7 +45,11 @@ afterAll(async () => {
 /** A machine with this environment, these files, and these local endpoints. */
 function machine(
   env: Record<string, string>,
-  answer: (url: URL, headers: Record<string, string>, method: string) => string | Promise<string> | null = () => null,
+  answer: (
+    url: URL,
+    headers: Record<string, string>,
+    method: string,
+  ) => string | null | Promise<string | null> = () => null,
   files: Record<string, string> = {},
 ): Surroundings & { readonly asked: string[] } {
   const asked: string[] = [];
@@ -54,7 +60,11 @@ function machine(
     fetch: (async (input: string, init: RequestInit) => {
       asked.push(input);
       expect(init.redirect).toBe('error');
-      const body = await answer(new URL(input), (init.headers ?? {}) as Record<string, string>, init.method ?? 'GET');
+      const body = await answer(
+        new URL(input),
+        (init.headers ?? {}) as Record<string, string>,
+        init.method ?? 'GET',
+      );
       return body === null ? new Response('no', { status: 404 }) : new Response(body);
     }) as typeof fetch,
   };
@@ -63,22 +73,41 @@ const issued = (aud: string, over: Record<string, unknown>) =>
   signWith(key, { aud, iat: NOW, exp: NOW + 300, ...over });
 const jwks = () => ({ keys: [key.jwk as Record<string, string>] });
 const appraise = (config: object, evidence: { type: string; token: string }, jkt = JKT, fetch?: never) =>
-  attestation([{ name: 'a', ...config } as AttesterConfigInput], fetch ? { fetch } : {}).appraise(evidence as never, { jkt, now: NOW });
+  attestation([{ name: 'a', ...config } as AttesterConfigInput], fetch ? { fetch } : {}).appraise(
+    evidence as never,
+    { jkt, now: NOW },
+  );
 
 describe('evidence is found and fetched', () => {
   it('in GitHub Actions, bound to the key', async () => {
     const iss = 'https://token.actions.githubusercontent.com';
     const around = machine(
-      { ACTIONS_ID_TOKEN_REQUEST_URL: 'https://run.example/token?api=1', ACTIONS_ID_TOKEN_REQUEST_TOKEN: 'request-secret' },
+      {
+        ACTIONS_ID_TOKEN_REQUEST_URL: 'https://run.example/token?api=1',
+        ACTIONS_ID_TOKEN_REQUEST_TOKEN: 'request-secret',
+      },
       async (url, headers) => {
-        if (headers['authorization'] !== 'Bearer request-secret' || url.searchParams.get('api') !== '1') return null;
-        const claims = { iss, sub: 'repo:o/r:ref:refs/heads/main', repository_id: '7', repository_owner_id: '6', run_id: '1', run_attempt: '1', ref_protected: 'true' };
+        if (headers['authorization'] !== 'Bearer request-secret' || url.searchParams.get('api') !== '1')
+          return null;
+        const claims = {
+          iss,
+          sub: 'repo:o/r:ref:refs/heads/main',
+          repository_id: '7',
+          repository_owner_id: '6',
+          run_id: '1',
+          run_attempt: '1',
+          ref_protected: 'true',
+        };
         return JSON.stringify({ value: await issued(url.searchParams.get('audience') ?? '', claims) });
       },
     );
     const evidence = await collectEvidence(target, { surroundings: around });
     expect(evidence).toMatchObject({ kind: 'github-actions', bound: true });
-    const config = { kind: 'github-actions', jwks: jwks(), rules: [{ name: 'r', match: { repository_id: '7' } }] };
+    const config = {
+      kind: 'github-actions',
+      jwks: jwks(),
+      rules: [{ name: 'r', match: { repository_id: '7' } }],
+    };
     expect(await appraise(config, evidence)).toMatchObject({ agent: 'github/6/7', tier: 'bound' });
     expect(await refusalOf(appraise(config, evidence, OTHER_JKT))).toContain('wrong_key');
   });
@@ -86,13 +115,20 @@ describe('evidence is found and fetched', () => {
   it('in a GitLab job, from its id_token', async () => {
     const token = await issued(BROKER, { iss: 'https://gitlab.com' });
     const around = machine({ GITLAB_CI: 'true', SORTIE_ID_TOKEN: token });
-    expect(await collectEvidence(target, { surroundings: around })).toMatchObject({ kind: 'gitlab', token, bound: false });
+    expect(await collectEvidence(target, { surroundings: around })).toMatchObject({
+      kind: 'gitlab',
+      token,
+      bound: false,
+    });
   });
 
   it('in a Kubernetes pod, from its projected token', async () => {
     const token = await issued(BROKER, { iss: 'https://k8s' });
     const around = machine({}, undefined, { '/var/run/secrets/sortie/token': `${token}\n` });
-    expect(await collectEvidence(target, { surroundings: around })).toMatchObject({ kind: 'kubernetes', token });
+    expect(await collectEvidence(target, { surroundings: around })).toMatchObject({
+      kind: 'kubernetes',
+      token,
+    });
   });
 
   it('on Google Compute Engine, bound to the key', async () => {
@@ -101,7 +137,11 @@ describe('evidence is found and fetched', () => {
       if (url.pathname.endsWith('/instance/id')) return '123';
       if (url.searchParams.get('format') !== 'full') return null;
       const google = { compute_engine: { project_number: 42, instance_id: '123' } };
-      return issued(url.searchParams.get('audience') ?? '', { iss: 'https://accounts.google.com', sub: '99', google });
+      return issued(url.searchParams.get('audience') ?? '', {
+        iss: 'https://accounts.google.com',
+        sub: '99',
+        google,
+      });
     });
     const evidence = await collectEvidence(target, { surroundings: around });
     const config = { kind: 'gcp', jwks: jwks(), rules: [{ name: 'r', match: { project_number: '42' } }] };
@@ -112,12 +152,23 @@ describe('evidence is found and fetched', () => {
     const imds = machine({ SORTIE_AZURE_RESOURCE: 'api://sortie' }, async (url, headers) => {
       if (headers['metadata'] !== 'true') return null;
       if (url.pathname === '/metadata/instance/compute/vmId') return 'vm-1';
-      return url.searchParams.get('resource') === 'api://sortie' ? JSON.stringify({ access_token: 'a.b.c' }) : null;
+      return url.searchParams.get('resource') === 'api://sortie'
+        ? JSON.stringify({ access_token: 'a.b.c' })
+        : null;
     });
-    expect(await collectEvidence(target, { surroundings: imds })).toMatchObject({ kind: 'azure', token: 'a.b.c' });
-    const env = { SORTIE_AZURE_RESOURCE: 'api://sortie', IDENTITY_ENDPOINT: 'http://127.0.0.1:4/msi/token', IDENTITY_HEADER: 'h' };
+    expect(await collectEvidence(target, { surroundings: imds })).toMatchObject({
+      kind: 'azure',
+      token: 'a.b.c',
+    });
+    const env = {
+      SORTIE_AZURE_RESOURCE: 'api://sortie',
+      IDENTITY_ENDPOINT: 'http://127.0.0.1:4/msi/token',
+      IDENTITY_HEADER: 'h',
+    };
     const app = machine(env, (url, headers) =>
-      headers['x-identity-header'] === 'h' && url.port === '4' ? JSON.stringify({ access_token: 'd.e.f' }) : null,
+      headers['x-identity-header'] === 'h' && url.port === '4'
+        ? JSON.stringify({ access_token: 'd.e.f' })
+        : null,
     );
     expect((await collectEvidence(target, { surroundings: app, kind: 'azure' })).token).toBe('d.e.f');
   });
@@ -125,12 +176,21 @@ describe('evidence is found and fetched', () => {
   it('on AWS, from environment, container endpoint and instance metadata, without sending anything to STS', async () => {
     const keys = JSON.stringify({ AccessKeyId: 'ASIAEXAMPLEEXAMPLE12', SecretAccessKey: 's', Token: 't' });
     const machines = [
-      machine({ AWS_REGION: 'eu-west-1', AWS_ACCESS_KEY_ID: 'ASIAEXAMPLEEXAMPLE12', AWS_SECRET_ACCESS_KEY: 's', AWS_SESSION_TOKEN: 't' }),
+      machine({
+        AWS_REGION: 'eu-west-1',
+        AWS_ACCESS_KEY_ID: 'ASIAEXAMPLEEXAMPLE12',
+        AWS_SECRET_ACCESS_KEY: 's',
+        AWS_SESSION_TOKEN: 't',
+      }),
       machine({ AWS_REGION: 'eu-west-1', AWS_CONTAINER_CREDENTIALS_RELATIVE_URI: '/v2/creds' }, (url) =>
         url.href === 'http://169.254.170.2/v2/creds' ? keys : null,
       ),
       machine(
-        { AWS_REGION: 'eu-west-1', AWS_CONTAINER_CREDENTIALS_FULL_URI: 'http://169.254.170.23/v1/credentials', AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE: '/token' },
+        {
+          AWS_REGION: 'eu-west-1',
+          AWS_CONTAINER_CREDENTIALS_FULL_URI: 'http://169.254.170.23/v1/credentials',
+          AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE: '/token',
+        },
         (_url, headers) => (headers['authorization'] === 'pod-token' ? keys : null),
         { '/token': 'pod-token\n' },
       ),
@@ -145,7 +205,11 @@ describe('evidence is found and fetched', () => {
       expect(type).toBe('urn:sortie:token-type:aws-caller-identity');
       const { region, headers } = JSON.parse(Buffer.from(token, 'base64url').toString());
       expect(region).toBe('eu-west-1');
-      expect(headers).toMatchObject({ 'x-sortie-issuer': BROKER, 'x-sortie-jkt': JKT, 'x-amz-security-token': 't' });
+      expect(headers).toMatchObject({
+        'x-sortie-issuer': BROKER,
+        'x-sortie-jkt': JKT,
+        'x-amz-security-token': 't',
+      });
       expect(around.asked.join()).not.toContain('amazonaws');
     }
   });
@@ -156,7 +220,9 @@ describe('evidence is found and fetched', () => {
       AWS_CONTAINER_CREDENTIALS_FULL_URI: 'http://evil.example/creds',
       AWS_CONTAINER_AUTHORIZATION_TOKEN: 'secret',
     });
-    await expect(collectEvidence(target, { surroundings: around, kind: 'aws' })).rejects.toThrow(NoEvidenceError);
+    await expect(collectEvidence(target, { surroundings: around, kind: 'aws' })).rejects.toThrow(
+      NoEvidenceError,
+    );
     expect(around.asked.join()).not.toContain('evil.example');
   });
 
@@ -167,10 +233,19 @@ describe('evidence is found and fetched', () => {
       spiffe_id,
       token: await signWith(svidKey, { sub: spiffe_id, aud: [audience], exp: NOW + 300 }),
     });
-    agent.jwt_bundles = { 'spiffe://example.org': JSON.stringify({ keys: [{ ...svidKey.jwk, use: 'jwt-svid' }] }) };
+    agent.jwt_bundles = {
+      'spiffe://example.org': JSON.stringify({ keys: [{ ...svidKey.jwk, use: 'jwt-svid' }] }),
+    };
     const socket = `unix://${agent.socket}`;
-    const evidence = await collectEvidence(target, { surroundings: machine({ SPIFFE_ENDPOINT_SOCKET: socket }) });
-    const config = { kind: 'spiffe', trust_domain: 'example.org', bundle: { workload_api: socket }, rules: [{ name: 'r', match: { path: '*/payments' } }] };
+    const evidence = await collectEvidence(target, {
+      surroundings: machine({ SPIFFE_ENDPOINT_SOCKET: socket }),
+    });
+    const config = {
+      kind: 'spiffe',
+      trust_domain: 'example.org',
+      bundle: { workload_api: socket },
+      rules: [{ name: 'r', match: { path: '*/payments' } }],
+    };
     expect(await appraise(config, evidence)).toMatchObject({ tier: 'bound', bound_jkt: JKT });
     agent.jwt_svid = null;
     const refused = collectEvidence(target, { surroundings: machine({ SPIFFE_ENDPOINT_SOCKET: socket }) });
@@ -180,10 +255,24 @@ describe('evidence is found and fetched', () => {
   it('from a SPIFFE agent (emulator): a proof by an X509-SVID', async () => {
     const now = Math.floor(Date.now() / 1000);
     const life = { not_before: now - 60, not_after: now + 3_600 };
-    const root = makeCertificate({ subject: 'r', ...life, extensions: [basicConstraints(true), keyUsage(KEY_CERT_SIGN)] });
-    const middle = makeCertificate({ subject: 'm', issuer: root, ...life, extensions: [basicConstraints(true), keyUsage(KEY_CERT_SIGN)] });
+    const root = makeCertificate({
+      subject: 'r',
+      ...life,
+      extensions: [basicConstraints(true), keyUsage(KEY_CERT_SIGN)],
+    });
+    const middle = makeCertificate({
+      subject: 'm',
+      issuer: root,
+      ...life,
+      extensions: [basicConstraints(true), keyUsage(KEY_CERT_SIGN)],
+    });
     const spiffe_id = 'spiffe://example.org/ns/payments';
-    const leaf = makeCertificate({ subject: 'l', issuer: middle, ...life, extensions: [keyUsage(DIGITAL_SIGNATURE), uriNames(spiffe_id)] });
+    const leaf = makeCertificate({
+      subject: 'l',
+      issuer: middle,
+      ...life,
+      extensions: [keyUsage(DIGITAL_SIGNATURE), uriNames(spiffe_id)],
+    });
     agent.x509_svid = {
       spiffe_id,
       chain: Buffer.concat([leaf.der, middle.der]),
@@ -196,9 +285,18 @@ describe('evidence is found and fetched', () => {
       { ...target, now },
       { surroundings: machine({ SPIFFE_ENDPOINT_SOCKET: socket }), kind: 'spiffe-x509' },
     );
-    const config = { kind: 'spiffe', name: 'a', trust_domain: 'example.org', bundle: { workload_api: socket }, rules: [{ name: 'r', match: { path: '*/payments' } }] };
+    const config = {
+      kind: 'spiffe',
+      name: 'a',
+      trust_domain: 'example.org',
+      bundle: { workload_api: socket },
+      rules: [{ name: 'r', match: { path: '*/payments' } }],
+    };
     const registry = attestation([config as AttesterConfigInput]);
-    expect(await registry.appraise(evidence as never, { jkt: JKT, now })).toMatchObject({ tier: 'bound', attester: 'a' });
+    expect(await registry.appraise(evidence as never, { jkt: JKT, now })).toMatchObject({
+      tier: 'bound',
+      attester: 'a',
+    });
   });
 
   it('on an enrolled machine: a proof signed by the key, which only its owner may read', async () => {
@@ -208,30 +306,59 @@ describe('evidence is found and fetched', () => {
     expect((await stat(path)).mode & 0o777).toBe(0o600);
     await expect(makeEnrolmentKey(path)).rejects.toThrow(/EEXIST/);
     const evidence = await collectEvidence(target, { surroundings: machine({ SORTIE_KEY_FILE: path }) });
-    const record = { id: 'enr_1', agent: 'laptop/a', jkt, jwk: jwk as Record<string, string>, created_by: 'x', created_at: 0, expires_at: NOW + 1, revoked_at: null };
+    const record = {
+      id: 'enr_1',
+      agent: 'laptop/a',
+      jkt,
+      jwk: jwk as Record<string, string>,
+      created_by: 'x',
+      created_at: 0,
+      expires_at: NOW + 1,
+      revoked_at: null,
+    };
     const registry = attestation([{ kind: 'enrolled', name: 'e' }], { keys: [record] });
-    expect(await registry.appraise(evidence as never, { jkt: JKT, now: NOW })).toMatchObject({ agent: 'laptop/a', bound_jkt: JKT });
+    expect(await registry.appraise(evidence as never, { jkt: JKT, now: NOW })).toMatchObject({
+      agent: 'laptop/a',
+      bound_jkt: JKT,
+    });
   });
 
   it('from a plain file, before everything else', async () => {
     await writeFile(join(folder, 'token'), 'a.b.c\n');
-    const around = machine({ SORTIE_EVIDENCE_FILE: join(folder, 'token'), GITLAB_CI: '1', SORTIE_ID_TOKEN: 'x' });
-    expect(await collectEvidence(target, { surroundings: around })).toMatchObject({ kind: 'file', token: 'a.b.c' });
-    const source = platformEvidence({ surroundings: around });
-    expect((await source({ issuer: BROKER, jkt: JKT, bound_audience: BOUND })).token).toBe('a.b.c');
+    const around = machine({
+      SORTIE_EVIDENCE_FILE: join(folder, 'token'),
+      GITLAB_CI: '1',
+      SORTIE_ID_TOKEN: 'x',
+    });
+    expect(await collectEvidence(target, { surroundings: around })).toMatchObject({
+      kind: 'file',
+      token: 'a.b.c',
+    });
   });
 
   it('nowhere: the error says what to set', async () => {
-    await expect(collectEvidence(target, { surroundings: machine({}) })).rejects.toThrow(/SORTIE_EVIDENCE_FILE/);
-    await expect(collectEvidence(target, { surroundings: machine({}), kind: 'vax' })).rejects.toThrow(/one of file, enrolled/);
+    await expect(collectEvidence(target, { surroundings: machine({}) })).rejects.toThrow(
+      /SORTIE_EVIDENCE_FILE/,
+    );
+    await expect(collectEvidence(target, { surroundings: machine({}), kind: 'vax' })).rejects.toThrow(
+      /one of file, enrolled/,
+    );
   });
 });
 
 describe('explain', () => {
   it('tells what was found and what the evidence says of itself, never the token or a secret', async () => {
-    const token = await issued(BOUND, { iss: 'https://token.actions.githubusercontent.com', sub: 'SECRET-SUB' });
+    const token = await issued(BOUND, {
+      iss: 'https://token.actions.githubusercontent.com',
+      sub: 'SECRET-SUB',
+    });
     const around = machine(
-      { ACTIONS_ID_TOKEN_REQUEST_URL: 'https://run.example/token', ACTIONS_ID_TOKEN_REQUEST_TOKEN: 'request-secret', GITLAB_CI: '1', SORTIE_ID_TOKEN: 'other.jwt.token' },
+      {
+        ACTIONS_ID_TOKEN_REQUEST_URL: 'https://run.example/token',
+        ACTIONS_ID_TOKEN_REQUEST_TOKEN: 'request-secret',
+        GITLAB_CI: '1',
+        SORTIE_ID_TOKEN: 'other.jwt.token',
+      },
       () => JSON.stringify({ value: token }),
     );
     const told = await explainEvidence(target, { surroundings: around });
@@ -241,18 +368,28 @@ describe('explain', () => {
       claims: { iss: 'https://token.actions.githubusercontent.com', aud: BOUND, exp: NOW + 300 },
       failure: null,
     });
-    expect(told.looked.filter(({ found }) => found).map(({ kind }) => kind)).toEqual(expect.arrayContaining(['github-actions', 'gitlab']));
+    expect(told.looked.filter(({ found }) => found).map(({ kind }) => kind)).toEqual(
+      expect.arrayContaining(['github-actions', 'gitlab']),
+    );
     const text = JSON.stringify(told);
-    for (const secret of ['request-secret', 'SECRET-SUB', 'other.jwt.token', ...token.split('.')]) expect(text).not.toContain(secret);
+    for (const secret of ['request-secret', 'SECRET-SUB', 'other.jwt.token', ...token.split('.')])
+      expect(text).not.toContain(secret);
   });
 
   it('tells why a platform gave nothing, without its answer', async () => {
     const around = machine(
-      { ACTIONS_ID_TOKEN_REQUEST_URL: 'https://run.example/token', ACTIONS_ID_TOKEN_REQUEST_TOKEN: 'request-secret' },
+      {
+        ACTIONS_ID_TOKEN_REQUEST_URL: 'https://run.example/token',
+        ACTIONS_ID_TOKEN_REQUEST_TOKEN: 'request-secret',
+      },
       () => '{"error":"SECRET"',
     );
     const told = await explainEvidence(target, { surroundings: around, kind: 'github-actions' });
-    expect(told).toMatchObject({ chosen: 'github-actions', claims: null, failure: 'the platform answered no JSON' });
+    expect(told).toMatchObject({
+      chosen: 'github-actions',
+      claims: null,
+      failure: 'the platform answered no JSON',
+    });
   });
 });
 
@@ -260,6 +397,7 @@ describe('the address of a Workload API', () => {
   it('is an absolute Unix path, never a network address', () => {
     expect(workloadSocket('unix:///run/spire/agent.sock')).toBe('/run/spire/agent.sock');
     expect(workloadSocket('unix:/run/spire/agent.sock')).toBe('/run/spire/agent.sock');
-    for (const address of [undefined, '', 'tcp://127.0.0.1:1', 'unix:relative', '/run/x']) expect(workloadSocket(address)).toBeNull();
+    for (const address of [undefined, '', 'tcp://127.0.0.1:1', 'unix:relative', '/run/x'])
+      expect(workloadSocket(address)).toBeNull();
   });
 });
