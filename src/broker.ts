@@ -99,7 +99,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
   const seal = createSeal(readSecret(config.keys.key_encryption_key, loaded.path, options.env));
   const database = relativeTo(loaded.path, config.store.sqlite.path);
   mkdirSync(dirname(database), { recursive: true, mode: 0o700 });
-  const store = await (options.openStore ?? openSqliteStore)({ path: database });
+  const store = withTemplateCache(await (options.openStore ?? openSqliteStore)({ path: database }));
 
   let attestation: AttestationRegistry = attest(loaded);
   function attest(from: LoadedConfig): AttestationRegistry {
