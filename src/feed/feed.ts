@@ -9,16 +9,26 @@ import type { Clock, Store, StoredFeedEntry, VerifierInstance, VerifierPolicy } 
 const HEARTBEAT_MS = 1000;
 /** A reader this far behind is cut; it resumes from where it was. */
 const MAX_BUFFERED_BYTES = 1_048_576;
-const PAGE = 1000;
+/** Entries that may come while a backlog is sent; with more, the reader is cut and resumes. */
+const MAX_WAITING = 10_000;
+const PAGE = 500;
 /** A thousand readers that restart at once share one snapshot. */
 const SNAPSHOT_SHARED_MS = 200;
 const ACK_FLUSH_MS = 5000;
+const RECENT_SECONDS = 30;
+/** A process that was silent for this long is gone; the store forgets it too. */
+const FORGOTTEN_SECONDS = 86_400;
 
 /** Where a stream is written to; the HTTP layer's response, or a test's list. */
 export interface FeedSink {
   write(chunk: string): boolean;
   end(): void;
+  /** Drops the connection and what is buffered for it. */
+  cut(): void;
+  /** Also where it is closed already. */
   onClose(listener: () => void): void;
+  /** Resolves when the reader has taken what was written, or is gone. */
+  drained(): Promise<void>;
   readonly buffered_bytes: number;
 }
 
@@ -45,6 +55,7 @@ interface Reader {
   last: number;
   /** Entries that were committed while the backlog is still being read. */
   waiting: StoredFeedEntry[] | null;
+  gone: boolean;
 }
 
 export class RevocationFeed {
@@ -94,6 +105,8 @@ export class RevocationFeed {
     const feed = new RevocationFeed({ ...options, epoch });
     for (const instance of await options.store.verifierInstances())
       feed.#acks.set(keyOf(instance), { ...instance, at: instance.last_seen });
+    for (const audience of feed.#audiencesKnown())
+      feed.#heads.set(audience, await headOf(options.store, audience, options.clock.now()));
     return feed;
   }
 
@@ -143,15 +156,20 @@ export class RevocationFeed {
       sink,
       last: resume ?? head.seq,
       waiting: [],
+      gone: false,
     };
     const readers = this.#readers.get(verifier.audience) ?? new Set();
     this.#readers.set(verifier.audience, readers);
     readers.add(reader);
-    sink.onClose(() => readers.delete(reader));
-    for (;;) {
+    sink.onClose(() => {
+      reader.gone = true;
+      readers.delete(reader);
+    });
+    while (!reader.gone) {
       const page = await this.#store.feedAfter(reader.audience, reader.last, this.#clock.now(), PAGE);
       for (const entry of page) this.#send(reader, entry);
       if (page.length < PAGE) break;
+      await sink.drained();
     }
     const waiting = reader.waiting ?? [];
     reader.waiting = null;
@@ -204,10 +222,13 @@ export class RevocationFeed {
     audiences: readonly string[] | null,
     max_ms: number,
   ): Promise<readonly Acknowledgement[]> {
+    // Guards acknowledge every ten seconds, news or not: one that is silent for longer has been replaced.
+    const seen_after = this.#clock.now() - RECENT_SECONDS;
     const concerned = () =>
       this.verifiers().filter(
         (view) =>
           view.connected &&
+          view.last_seen > seen_after &&
           (audiences === null || (view.audience !== null && audiences.includes(view.audience))),
       );
     const enforced = (view: VerifierInstance) => view.epoch === this.#epoch && view.seq >= seq;
@@ -253,15 +274,19 @@ export class RevocationFeed {
     for (const [audience, readers] of this.#readers) {
       if (entry.audiences !== null && !entry.audiences.includes(audience)) continue;
       for (const reader of readers) {
-        if (reader.waiting) reader.waiting.push(entry);
-        else this.#send(reader, entry);
+        if (!reader.waiting) this.#send(reader, entry);
+        else if (reader.waiting.push(entry) > MAX_WAITING) this.#cut(reader);
       }
     }
-    for (const audience of entry.audiences ?? this.#readers.keys()) {
-      this.#heads.set(audience, entry.seq);
-      // A snapshot from before this entry would tell a new reader less than the stream already said.
-      this.#snapshots.delete(audience);
-    }
+    for (const audience of entry.audiences ?? this.#audiencesKnown()) this.#heads.set(audience, entry.seq);
+    // A snapshot from before this entry would tell a new reader less than the stream already said.
+    for (const audience of entry.audiences ?? [...this.#snapshots.keys()]) this.#snapshots.delete(audience);
+  }
+
+  /** Audiences that somebody reads or has acknowledged for. */
+  #audiencesKnown(): ReadonlySet<string> {
+    const acknowledged = [...this.#acks.values()].map(({ verifier_id }) => this.#audienceOf(verifier_id));
+    return new Set([...this.#readers.keys(), ...acknowledged.filter((audience) => audience !== null)]);
   }
 
   #send(reader: Reader, entry: StoredFeedEntry): void {
@@ -274,7 +299,11 @@ export class RevocationFeed {
   #heartbeat(): void {
     const now = this.#clock.now();
     for (const readers of this.#readers.values())
-      for (const reader of readers) if (reader.waiting === null) this.#beat(reader, now);
+      for (const reader of [...readers]) {
+        // A verifier that a reload took out, or moved to another audience, stops at once.
+        if (this.#audienceOf(reader.verifier_id) !== reader.audience) this.#cut(reader);
+        else if (reader.waiting === null) this.#beat(reader, now);
+      }
   }
 
   #beat(reader: Reader, ts: number): void {
@@ -286,15 +315,20 @@ export class RevocationFeed {
 
   /** A reader that does not read is cut rather than remembered: its backlog is in the store. */
   #write(reader: Reader, chunk: string): void {
-    if (reader.sink.buffered_bytes > MAX_BUFFERED_BYTES) {
-      this.#readers.get(reader.audience)?.delete(reader);
-      reader.sink.end();
-      return;
-    }
-    reader.sink.write(chunk);
+    if (reader.gone) return;
+    if (reader.sink.buffered_bytes > MAX_BUFFERED_BYTES) this.#cut(reader);
+    else reader.sink.write(chunk);
+  }
+
+  #cut(reader: Reader): void {
+    reader.gone = true;
+    this.#readers.get(reader.audience)?.delete(reader);
+    reader.sink.cut();
   }
 
   async #flush(): Promise<void> {
+    const silent_before = this.#clock.now() - FORGOTTEN_SECONDS;
+    for (const [key, ack] of this.#acks) if (ack.last_seen < silent_before) this.#acks.delete(key);
     const writes = [...this.#dirty].flatMap((key) => {
       const ack = this.#acks.get(key);
       if (!ack) return [];
@@ -309,6 +343,15 @@ export class RevocationFeed {
 
 function keyOf(instance: { readonly verifier_id: string; readonly instance_id: string }): string {
   return `${instance.verifier_id} ${instance.instance_id}`;
+}
+
+/** Last seq that concerns an audience: a restarted broker must not call those current who missed one. */
+async function headOf(store: Store, audience: string, now: number): Promise<number> {
+  for (let head = 0; ; ) {
+    const page = await store.feedAfter(audience, head, now, PAGE);
+    head = page.at(-1)?.seq ?? head;
+    if (page.length < PAGE) return head;
+  }
 }
 
 /** The seq to go on from; null where the reader has to take a snapshot. */

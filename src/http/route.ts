@@ -41,7 +41,12 @@ export interface StreamSink {
   /** False when the reader is slower than the writer: stop until it drained, or cut it. */
   write(chunk: string): boolean;
   end(): void;
+  /** Drops the connection and what is buffered for it: a reader that does not read would keep both for ever. */
+  cut(): void;
+  /** Also where it is closed already. */
   onClose(listener: () => void): void;
+  /** Resolves when the reader has taken what was written, or is gone. */
+  drained(): Promise<void>;
   readonly buffered_bytes: number;
 }
 
@@ -143,6 +148,8 @@ export function readForm(incoming: Incoming): ReadonlyMap<string, string> {
 function unrepeated(parameters: URLSearchParams): Map<string, string> {
   const once = new Map<string, string>();
   for (const [name, value] of parameters) {
+    // What is not UTF-8 under its percent-encoding reads as U+FFFD: two different texts would become one.
+    if (value.includes('\ufffd') || name.includes('\ufffd')) throw malformed('a parameter is not UTF-8');
     if (once.has(name)) throw malformed(`parameter ${JSON.stringify(name.slice(0, 64))} is repeated`);
     once.set(name, value);
   }

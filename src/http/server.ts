@@ -10,6 +10,9 @@ import { type ErrorStyle, wireError } from './errors.ts';
 import type { Incoming, Method, Outgoing, Route, StreamSink } from './route.ts';
 
 const MAX_BODY_BYTES = 65_536;
+/** What is read past a refusal, at most. */
+const DISCARDED_BYTES = 4_194_304;
+const DISCARD_MS = 2000;
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
 
@@ -83,6 +86,9 @@ function expressApp(options: ServerOptions): express.Express {
   app.disable('x-powered-by');
   app.disable('etag');
   app.set('query parser', false);
+  // One spelling a route: proofs name the path, and so do the logs.
+  app.enable('case sensitive routing');
+  app.enable('strict routing');
   for (const route of options.routes) {
     if (route.hot) continue;
     const path = route.path.replaceAll('{', ':').replaceAll('}', '');
@@ -115,10 +121,10 @@ async function serve(
   let outgoing: Outgoing;
   let observed: Pick<RequestObservation, 'refused' | 'cause'> = {};
   try {
-    // Cheap refusals first: no body is read and no signature checked for a caller who is shed.
-    release = options.admit(route, request.headers);
     const body =
       route.method === 'GET' ? '' : await readBody(request, route.max_body_bytes ?? MAX_BODY_BYTES);
+    // Room is taken for work only: whoever sends slowly must not hold it meanwhile. What is shed costs no signature.
+    release = options.admit(route, request.headers);
     outgoing = await route.handle(await incomingOf(options, route, params, request, body));
   } catch (cause) {
     outgoing = refusal(cause, route.errors);
@@ -132,9 +138,7 @@ async function serve(
   send(response, outgoing);
   release?.();
   // A request whose body was refused half-read must not poison the connection.
-  if (!request.complete) {
-    response.once('finish', () => request.destroy());
-  }
+  if (!request.complete && route.method !== 'GET') discardRest(request, response);
   options.observe({
     route: route.path,
     method: route.method,
@@ -178,6 +182,22 @@ function isForm(request: IncomingMessage): boolean {
   return request.headers['content-type']?.startsWith('application/x-www-form-urlencoded') ?? false;
 }
 
+/**
+ * Lets the caller read the refusal: closing while it still sends would reset the connection and lose the answer.
+ * Bounded, then cut.
+ */
+function discardRest(request: IncomingMessage, response: ServerResponse): void {
+  let left = DISCARDED_BYTES;
+  request.on('data', (chunk: Buffer) => {
+    left -= chunk.length;
+    if (left < 0) request.destroy();
+  });
+  const late = setTimeout(() => request.destroy(), DISCARD_MS);
+  late.unref();
+  response.once('close', () => clearTimeout(late));
+  request.resume();
+}
+
 function readBody(request: IncomingMessage, max_bytes: number): Promise<string> {
   const announced = Number(request.headers['content-length'] ?? 0);
   if (announced > max_bytes) return Promise.reject(malformed(`the body is larger than ${max_bytes} bytes`));
@@ -189,7 +209,7 @@ function readBody(request: IncomingMessage, max_bytes: number): Promise<string> 
     request.on('data', (chunk: Buffer) => {
       size += chunk.length;
       if (size > max_bytes) {
-        request.pause();
+        chunks.length = 0;
         reject(malformed(`the body is larger than ${max_bytes} bytes`));
         return;
       }
@@ -256,8 +276,27 @@ function send(response: ServerResponse, outgoing: Outgoing): void {
 function sinkOf(response: ServerResponse): StreamSink {
   return {
     write: (chunk) => response.write(chunk),
-    end: () => response.end(),
-    onClose: (listener) => void response.once('close', listener),
+    end: () => void response.end(),
+    cut: () => void response.destroy(),
+    onClose(listener) {
+      if (response.closed || response.destroyed) listener();
+      else response.once('close', listener);
+    },
+    drained: () =>
+      new Promise((resolve) => {
+        if (!response.writableNeedDrain || response.destroyed) {
+          // A turn of the event loop, so that a long backlog does not hold up everybody else.
+          setImmediate(resolve);
+          return;
+        }
+        const done = () => {
+          response.off('drain', done);
+          response.off('close', done);
+          resolve();
+        };
+        response.once('drain', done);
+        response.once('close', done);
+      }),
     get buffered_bytes() {
       return response.writableLength;
     },

@@ -164,7 +164,8 @@ export function verifierRoutes(
             'cache-control': 'no-store',
             'x-accel-buffering': 'no',
           },
-          stream: (sink) => void parts.feed.open(verifier, last ?? null, sink),
+          // The head is sent by then: a fault of the store can only end the stream, and the reader tries again.
+          stream: (sink) => void parts.feed.open(verifier, last ?? null, sink).catch(() => sink.cut()),
         };
       },
     },
