@@ -58,7 +58,9 @@ function problem(value: unknown): string {
     read(value);
     return 'accepted';
   } catch (error) {
-    return error instanceof Denied && 'detail' in error.denial ? (error.denial.detail ?? '') : String(error);
+    return error instanceof Denied && 'detail' in error.denial
+      ? (error.denial.detail ?? '').replace(/known are .*/, 'known are ...')
+      : String(error);
   }
 }
 
