@@ -12,7 +12,8 @@ if (major < 22 || (major === 22 && minor < 18)) {
   );
   process.exit(1);
 }
-require('node:module').enableCompileCache && require('node:module').enableCompileCache();
+var modules = require('node:module');
+if (modules.enableCompileCache) modules.enableCompileCache();
 var path = require('node:path');
 var url = require('node:url');
 var fs = require('node:fs');

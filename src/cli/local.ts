@@ -2,6 +2,7 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { compactVerify, importJWK, type JWK } from 'jose';
+import { createAttestation } from '../attesters/create.ts';
 import { loadConfig, relativeTo } from '../config/load.ts';
 import { templateOf, templateSchema } from '../config/template-schema.ts';
 import { readYaml } from '../config/yaml.ts';
@@ -15,13 +16,18 @@ import { openSqliteStore } from '../store/sqlite.ts';
 import { Failure, type Terminal } from './terminal.ts';
 
 export function addLocalCommands(program: Command, terminal: Terminal): void {
-  const config = program.command('config').description('Configuration files');
-  config
+  const configuration = program.command('config').description('Configuration files');
+  configuration
     .command('check')
     .description('Read the configuration and its templates; faults with file, line, key and suggestion')
     .option('-c, --config <file>', 'configuration file', 'broker.yaml')
     .action((options: { config: string }) => {
-      const { policy, templates } = loadConfig(options.config);
+      const { config, policy, templates } = loadConfig(options.config);
+      // Rules are compiled as at start; no key is fetched.
+      createAttestation(config.attesters, {
+        issuer: config.issuer,
+        store: { enrolledKey: async () => null },
+      }).close();
       terminal.out(
         `${options.config} is good: ${policy.audiences.length} audiences, ${policy.verifiers.length} verifiers, ${templates.length} templates, policy ${policy.version}\n`,
       );

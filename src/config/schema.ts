@@ -52,7 +52,9 @@ export const brokerSchema = z.strictObject({
     .describe('Where the broker listens.'),
   store: z
     .strictObject({
-      sqlite: z.strictObject({ path: z.string().min(1).describe('Database file, relative to this one.') }),
+      sqlite: z
+        .strictObject({ path: z.string().min(1).describe('Database file, relative to this one.') })
+        .describe('SQLite, in the broker itself.'),
     })
     .describe('Where missions, credentials and the audit chain live.'),
   keys: z
@@ -133,7 +135,10 @@ export const brokerSchema = z.strictObject({
             }),
             z.strictObject({
               evidence: z
-                .strictObject({ attester: z.string(), agent: patternSchema })
+                .strictObject({
+                  attester: z.string().describe('Name of an attester.'),
+                  agent: patternSchema.describe('Agent id.'),
+                })
                 .describe('Evidence from this attester whose agent id matches.'),
             }),
           ])
