@@ -6,13 +6,21 @@ import { createHash } from 'node:crypto';
 import { authorityHash, intentHash, proposalHash } from '../domain/anchors.ts';
 import type { AuthoritySet } from '../domain/authority/index.ts';
 import { Denied, malformed } from '../domain/denial.ts';
-import { derive, dispatch, type Grant } from '../domain/grant.ts';
+import { derive, dispatch, type Grant, type ReportedNarrowing } from '../domain/grant.ts';
 import { type ParsedIntent, requireSupportedControls } from '../domain/intent.ts';
 import { canonicalize, type JsonObject } from '../domain/json.ts';
 import { type Mission, tierSatisfies } from '../domain/mission.ts';
 import type { TemplateDocument } from '../domain/policy.ts';
-import type { Ports, Selector, ValidatedEvidence, VerifiedProof, Write } from '../ports.ts';
-import { ONCE_EVIDENCE, ONCE_PROOF } from './conflicts.ts';
+import {
+  type Ports,
+  type Selector,
+  type ValidatedEvidence,
+  type VerifiedProof,
+  type Write,
+  WriteConflict,
+} from '../ports.ts';
+import { commit, ONCE_EVIDENCE, ONCE_PROOF } from './conflicts.ts';
+import type { PlannedToken } from './mint.ts';
 
 export interface Declaration {
   readonly evidence: ValidatedEvidence;
@@ -43,7 +51,7 @@ export async function prepareMission(ports: Ports, declaration: Declaration): Pr
   requireSupportedControls(declared.intent.controls);
   for (const resource of declared.intent.resources)
     if (policy.audience(resource) === null)
-      throw new Denied({ tag: 'invalid_target' }, `unregistered ${resource}`);
+      throw new Denied({ tag: 'invalid_target' }, 'an intent resource is not registered');
 
   const found = dispatch(policy.dispatch, {
     agent: evidence.agent,
@@ -79,6 +87,8 @@ export async function prepareMission(ports: Ports, declaration: Declaration): Pr
     catalogue: policy.catalogue,
     now,
   });
+  // Whole seconds are what tokens can say: a mission that ends within this one could never hold any.
+  if (grant.expires_at <= now) throw malformed('intent.expires_at has passed');
   if (declaration.refuse_narrowing && grant.narrowed.length > 0)
     throw new Denied({
       tag: 'invalid_authorization_details',
@@ -152,6 +162,74 @@ export async function prepareMission(ports: Ports, declaration: Declaration): Pr
   return { mission, template, grant, writes, dispatch_rule: found.rule };
 }
 
+/** A slot is random and remembered; two in one place happen when a write's outcome was lost. */
+const SLOT_RETRIES = 3;
+
+export interface StoredMission {
+  readonly mission: Mission;
+  readonly narrowed: readonly ReportedNarrowing[];
+  readonly planned: readonly PlannedToken[];
+}
+
+/**
+ * Stores a mission together with its first credentials, all or none. What is signed afterwards is on record.
+ * @param plan the tokens that the mission starts with; each counts against `max_derivations`
+ * @throws Denied, WriteConflict
+ */
+export async function storeMission(
+  ports: Ports,
+  declaration: Declaration,
+  plan: (prepared: PreparedMission) => readonly PlannedToken[],
+): Promise<StoredMission> {
+  for (let attempt = 1; ; attempt++) {
+    const prepared = await prepareMission(ports, declaration);
+    const slot = { list: prepared.mission.status_list, index: prepared.mission.status_index };
+    try {
+      const planned = plan(prepared);
+      const mission = { ...prepared.mission, derivations: planned.length };
+      if (mission.max_derivations !== null && planned.length > mission.max_derivations)
+        throw malformed(
+          'max_derivations allows fewer tokens than this asks for: ask for one audience at a time',
+        );
+      await commit(ports, [
+        ...prepared.writes.map((write) => (write.kind === 'insert_mission' ? { ...write, mission } : write)),
+        ...planned.map((token) => token.write),
+        recordCreation(
+          prepared,
+          planned.map((token) => token.credential),
+        ),
+      ]);
+      return { mission, narrowed: prepared.grant.narrowed, planned };
+    } catch (cause) {
+      // A slot that turned out to be taken is not given back.
+      const taken = cause instanceof WriteConflict && cause.conflict === 'slot_taken';
+      if (!taken) ports.slots.release(slot);
+      if (!taken || attempt >= SLOT_RETRIES) throw cause;
+    }
+  }
+}
+
+/**
+ * Whether a creation may have failed because an identical one was faster: by its id, or because the winner took
+ * the last place that the template allows.
+ */
+export function mayHaveLostRace(cause: unknown): boolean {
+  if (cause instanceof WriteConflict) return cause.conflict === 'duplicate';
+  if (!(cause instanceof Denied) || cause.denial.tag !== 'access_denied') return false;
+  return cause.denial.reason === 'max_active_reached' || cause.denial.reason === 'dispatch_rate';
+}
+
+/** What was cut when the mission was made, for an agent that never got the first answer. */
+export function narrowedAtCreation(
+  ports: Ports,
+  mission: Mission,
+  template: TemplateDocument,
+  declared: ParsedIntent,
+): readonly ReportedNarrowing[] {
+  const { proposal, created_at: now } = mission;
+  return derive({ declared, proposal, template, catalogue: ports.policy().catalogue, now }).narrowed;
+}
+
 /**
  * The mission that an earlier attempt with this `creation_request_id` made, or null (wire profile 2, Idempotency).
  * Scoped to agent and key, so that nobody can probe another's ids.
@@ -219,8 +297,20 @@ export function spend(proof: VerifiedProof): Write {
 
 /** Everything about a mission that a block can name. */
 export function selectorsOf(mission: Mission): Selector[] {
+  const agents = new Set([mission.agent, mission.sub]);
+  for (let act = mission.act; act; act = act.act ?? null) agents.add(act.sub);
   return [
-    { kind: 'agent', key: mission.agent },
+    ...[...agents].map((key) => ({ kind: 'agent', key }) as const),
+    { kind: 'mission', key: mission.id },
+    ...mission.path.flatMap((key): Selector[] =>
+      key === mission.id
+        ? []
+        : [
+            { kind: 'mission', key },
+            { kind: 'mission_tree', key },
+          ],
+    ),
+    { kind: 'mission_tree', key: mission.id },
     { kind: 'instance', key: mission.instance },
     { kind: 'attester', key: mission.attester },
     { kind: 'rule', key: mission.rule },

@@ -17,14 +17,19 @@ import { commit } from './conflicts.ts';
 import {
   findCreation,
   fingerprintOf,
+  mayHaveLostRace,
+  narrowedAtCreation,
   possession,
-  prepareMission,
-  recordCreation,
+  type StoredMission,
   selectorsOf,
+  storeMission,
 } from './create-mission.ts';
 import { type Manifest, manifestOf } from './manifest.ts';
 import { type PlannedToken, planToken, signToken } from './mint.ts';
-import { recordingRefusals } from './refusals.ts';
+import { attested, recordingRefusals } from './refusals.ts';
+
+/** Renewals race with containments; each retry sees the newer version. */
+const VERSION_RETRIES = 3;
 
 export interface DeclareRequest {
   readonly evidence: Evidence;
@@ -48,7 +53,7 @@ export async function declare(
   const now = ports.clock.now();
   const verified = await ports.proofs.verify(proof.header, { method: 'POST', url: proof.url, now });
   const evidence = await ports.attestation.appraise(request.evidence, { jkt: verified.jkt, now });
-  return recordingRefusals(ports, { evidence, now, asked: { declared: request.declared } }, () =>
+  return recordingRefusals(ports, attested(evidence, now, { declared: request.declared }), () =>
     grantAll(ports, request, evidence, verified, now),
   );
 }
@@ -62,9 +67,9 @@ async function grantAll(
 ): Promise<DeclareAnswer> {
   const fingerprint = fingerprintOf(request.declared, request.proposal, null, request.template_id);
   const repeated = await findCreation(ports, evidence, proof, request.creation_request_id, fingerprint);
-  if (repeated) return mintAgain(ports, repeated, evidence, proof, now);
+  if (repeated) return mintAgain(ports, repeated, request.declared, evidence, proof, now);
 
-  const prepared = await prepareMission(ports, {
+  const declaration = {
     evidence,
     proof,
     declared: request.declared,
@@ -74,50 +79,59 @@ async function grantAll(
     fingerprint: request.creation_request_id === null ? null : fingerprint,
     refuse_narrowing: false,
     now,
-  });
-  const { mission, template } = prepared;
+  };
+  let stored: StoredMission;
   try {
-    const planned = planAll(ports, mission, template, evidence, now);
-    await commit(ports, [
-      ...prepared.writes,
-      ...planned.map((token) => token.write),
-      recordCreation(
-        prepared,
-        planned.map((token) => token.credential),
-      ),
-    ]);
-    return { manifest: await deliver(ports, mission, planned, now), narrowed: prepared.grant.narrowed };
+    stored = await storeMission(ports, declaration, ({ mission, template }) =>
+      planAll(ports, mission, template, evidence, now),
+    );
   } catch (cause) {
-    ports.slots.release({ list: mission.status_list, index: mission.status_index });
-    if (cause instanceof WriteConflict && cause.conflict === 'duplicate') {
-      const winner = await findCreation(ports, evidence, proof, request.creation_request_id, fingerprint);
-      if (winner) return mintAgain(ports, winner, evidence, proof, now);
-    }
+    const winner = mayHaveLostRace(cause)
+      ? await findCreation(ports, evidence, proof, request.creation_request_id, fingerprint)
+      : null;
+    if (winner) return mintAgain(ports, winner, request.declared, evidence, proof, now);
     throw cause;
   }
+  const { mission, planned, narrowed } = stored;
+  return { manifest: await deliver(ports, mission, planned, now), narrowed };
 }
 
 /** A repeated `POST /missions`: the same mission, every token anew. */
 async function mintAgain(
   ports: Ports,
-  mission: Mission,
+  repeated: Mission,
+  declared: ParsedIntent,
   evidence: ValidatedEvidence,
   proof: VerifiedProof,
   now: number,
 ): Promise<DeclareAnswer> {
-  const state = stateAt(mission, now);
-  if (state !== 'active') throw new Denied({ tag: 'dead_mission', error: missionError(state) });
-  const template = await ports.store.template(mission.template.id, mission.template.hash);
-  if (template === null) throw new Error(`template of ${mission.id} is gone`);
-  const planned = planAll(ports, mission, template.document, evidence, now);
-  await commit(ports, [
-    ...possession(evidence, proof),
-    { kind: 'require_unblocked', selectors: selectorsOf(mission), at: now },
-    { kind: 'derive', id: mission.id, at: now, version: mission.version, attested: true },
-    ...planned.map((token) => token.write),
-    minted(mission, planned, now),
-  ]);
-  return { manifest: await deliver(ports, mission, planned, now), narrowed: [] };
+  let mission = repeated;
+  for (let attempt = 1; ; attempt++) {
+    const state = stateAt(mission, now);
+    if (state !== 'active') throw new Denied({ tag: 'dead_mission', error: missionError(state) });
+    const template = await ports.store.template(mission.template.id, mission.template.hash);
+    if (template === null) throw new Error(`template of ${mission.id} is gone`);
+    const planned = planAll(ports, mission, template.document, evidence, now);
+    const { id, version } = mission;
+    try {
+      await commit(ports, [
+        ...possession(evidence, proof),
+        { kind: 'require_unblocked', selectors: selectorsOf(mission), at: now },
+        // Each token counts.
+        ...planned.map((): Write => ({ kind: 'derive', id, at: now, version, attested: true })),
+        ...planned.map((token) => token.write),
+        minted(mission, planned, now),
+      ]);
+    } catch (cause) {
+      if (!(cause instanceof WriteConflict) || attempt >= VERSION_RETRIES) throw cause;
+      // A containment or transition came between: judge the newer mission.
+      mission = (await ports.store.mission(id)) ?? mission;
+      continue;
+    }
+    const current = { ...mission, derivations: mission.derivations + planned.length, last_attested_at: now };
+    const narrowed = narrowedAtCreation(ports, mission, template.document, declared);
+    return { manifest: await deliver(ports, current, planned, now), narrowed };
+  }
 }
 
 /** One token for each audience at which the mission has authority and whose tokens may leave the broker. */

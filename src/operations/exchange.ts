@@ -7,10 +7,11 @@ import { Denied, malformed } from '../domain/denial.ts';
 import { deriveToken, type ReportedNarrowing } from '../domain/grant.ts';
 import type { ParsedIntent } from '../domain/intent.ts';
 import { type Mission, missionError, stateAt } from '../domain/mission.ts';
-import type { AudiencePolicy } from '../domain/policy.ts';
+import type { AudiencePolicy, TemplateDocument } from '../domain/policy.ts';
 import {
   type Evidence,
   type Ports,
+  type TokenClaims,
   type ValidatedEvidence,
   type VerifiedProof,
   type Write,
@@ -20,15 +21,17 @@ import { commit } from './conflicts.ts';
 import {
   findCreation,
   fingerprintOf,
+  mayHaveLostRace,
+  narrowedAtCreation,
   possession,
-  prepareMission,
-  recordCreation,
+  type StoredMission,
   selectorsOf,
   spend,
+  storeMission,
 } from './create-mission.ts';
 import type { ExchangeRequest } from './exchange-request.ts';
 import { type MintedToken, planToken, signToken, TOKEN_TYP } from './mint.ts';
-import { recordingRefusals } from './refusals.ts';
+import { attested, recordingRefusals } from './refusals.ts';
 
 /** Renewals race with containments; each retry sees the newer version. */
 const VERSION_RETRIES = 3;
@@ -55,10 +58,8 @@ export async function exchange(
     case 'create': {
       const { declared } = request.ask;
       const evidence = await appraise(ports, request.ask.evidence, verified, request.client_id, now);
-      return recordingRefusals(
-        ports,
-        { evidence, now, asked: { resource: request.resource, declared } },
-        () => create(ports, request, declared, evidence, verified, audience, now),
+      return recordingRefusals(ports, attested(evidence, now, { resource: request.resource, declared }), () =>
+        create(ports, request, declared, evidence, verified, audience, now),
       );
     }
     case 'renew': {
@@ -66,7 +67,7 @@ export async function exchange(
       const evidence = await appraise(ports, request.ask.evidence, verified, request.client_id, now);
       return recordingRefusals(
         ports,
-        { evidence, now, asked: { resource: request.resource, mission_id } },
+        attested(evidence, now, { resource: request.resource, mission_id }),
         () => renew(ports, request, mission_id, evidence, verified, audience, now),
       );
     }
@@ -104,7 +105,7 @@ async function create(
   const repeated = await findCreation(ports, evidence, proof, request.creation_request_id, fingerprint);
   if (repeated) return renew(ports, request, repeated.id, evidence, proof, audience, now);
 
-  const prepared = await prepareMission(ports, {
+  const declaration = {
     evidence,
     proof,
     declared,
@@ -114,34 +115,30 @@ async function create(
     fingerprint: request.creation_request_id === null ? null : fingerprint,
     refuse_narrowing: request.refuse_narrowing,
     now,
-  });
-  const { mission, template } = prepared;
+  };
+  let stored: StoredMission;
   try {
-    const cut = deriveToken({
-      effective: mission.authority,
-      created: mission.authority,
-      resource: request.resource,
-      wanted: null,
+    stored = await storeMission(ports, declaration, ({ mission, template }) => {
+      const { authority } = deriveToken({
+        effective: mission.authority,
+        created: mission.authority,
+        resource: request.resource,
+        wanted: null,
+      });
+      const cap_at = evidence.caps_token ? evidence.expires_at : null;
+      return [planToken(ports, { mission, template, audience, authority, cap_at, now })];
     });
-    const planned = planToken(ports, {
-      mission,
-      template,
-      audience,
-      authority: cut.authority,
-      cap_at: evidence.caps_token ? evidence.expires_at : null,
-      now,
-    });
-    await commit(ports, [...prepared.writes, planned.write, recordCreation(prepared, [planned.credential])]);
-    return { token: await signToken(ports, planned), mission, narrowed: prepared.grant.narrowed };
   } catch (cause) {
-    ports.slots.release({ list: mission.status_list, index: mission.status_index });
     // Two requests with one creation_request_id raced: the loser joins the winner's mission.
-    if (cause instanceof WriteConflict && cause.conflict === 'duplicate') {
-      const winner = await findCreation(ports, evidence, proof, request.creation_request_id, fingerprint);
-      if (winner) return renew(ports, request, winner.id, evidence, proof, audience, now);
-    }
+    const winner = mayHaveLostRace(cause)
+      ? await findCreation(ports, evidence, proof, request.creation_request_id, fingerprint)
+      : null;
+    if (winner) return renew(ports, request, winner.id, evidence, proof, audience, now);
     throw cause;
   }
+  const [planned] = stored.planned;
+  if (!planned) throw new Error('a mission without its first token');
+  return { token: await signToken(ports, planned), mission: stored.mission, narrowed: stored.narrowed };
 }
 
 async function renew(
@@ -153,8 +150,13 @@ async function renew(
   audience: AudiencePolicy,
   now: number,
 ): Promise<ExchangeAnswer> {
+  const { ask } = request;
   return retrying(ports, request, audience, now, {
-    wanted: request.ask.kind === 'create' ? null : request.proposal,
+    wanted: ask.kind === 'create' ? null : request.proposal,
+    ...(ask.kind === 'create' && {
+      reported: (mission: Mission, template: TemplateDocument) =>
+        narrowedAtCreation(ports, mission, template, ask.declared),
+    }),
     cap_at: evidence.caps_token ? evidence.expires_at : null,
     attested: true,
     writes: possession(evidence, proof),
@@ -183,12 +185,34 @@ async function exchangeToken(
   now: number,
 ): Promise<ExchangeAnswer> {
   const claims = await ports.tokens.verify(token, TOKEN_TYP, now);
-  // A resource server that received a token does not hold its key; a bearer token has none.
-  if (claims?.cnf?.jkt !== proof.jkt)
-    throw new Denied({ tag: 'unknown_mission' }, 'subject token is not bound to the key of the proof');
-  const recorded = await ports.store.credential(claims.jti);
-  if (recorded === null || recorded.revoked_at !== null)
-    throw new Denied({ tag: 'unknown_mission' }, 'subject token was revoked');
+  if (claims === null)
+    throw new Denied({ tag: 'unknown_mission' }, 'subject token is not one of this broker');
+  // From here on it is a token of ours: whoever is refused with it is on record.
+  const presented = {
+    actor: claims.client_id,
+    now,
+    mission_id: claims.mission.id,
+    details: { jti: claims.jti, proof_jkt: proof.jkt, asked: { resource: request.resource } },
+  };
+  return recordingRefusals(ports, presented, async () => {
+    // A resource server that received a token does not hold its key; a bearer token has none.
+    if (claims.cnf?.jkt !== proof.jkt)
+      throw new Denied({ tag: 'unknown_mission' }, 'subject token is not bound to the key of the proof');
+    const recorded = await ports.store.credential(claims.jti);
+    if (recorded === null || recorded.revoked_at !== null)
+      throw new Denied({ tag: 'unknown_mission' }, 'subject token was revoked');
+    return exchanged(ports, request, claims, proof, audience, now);
+  });
+}
+
+function exchanged(
+  ports: Ports,
+  request: ExchangeRequest,
+  claims: TokenClaims,
+  proof: VerifiedProof,
+  audience: AudiencePolicy,
+  now: number,
+): Promise<ExchangeAnswer> {
   return retrying(ports, request, audience, now, {
     wanted: request.proposal,
     // Exchanging never extends a life: only re-attestation does.
@@ -215,6 +239,8 @@ async function retrying(
     readonly attested: boolean;
     readonly writes: readonly Write[];
     readonly mission: () => Promise<Mission>;
+    /** What to report instead of this token's own cuts. */
+    readonly reported?: (mission: Mission, template: TemplateDocument) => readonly ReportedNarrowing[];
   },
 ): Promise<ExchangeAnswer> {
   for (let attempt = 1; ; attempt++) {
@@ -258,14 +284,15 @@ async function retrying(
       if (!(cause instanceof WriteConflict) || attempt >= VERSION_RETRIES) throw cause;
       continue;
     }
-    return { token: await signToken(ports, planned), mission, narrowed: cut.narrowed };
+    const narrowed = plan.reported?.(mission, template.document) ?? cut.narrowed;
+    return { token: await signToken(ports, planned), mission, narrowed };
   }
 }
 
 /** @throws Denied `invalid_target` */
 export function registeredAudience(ports: Ports, resource: string): AudiencePolicy {
   const audience = ports.policy().audience(resource);
-  if (audience === null) throw new Denied({ tag: 'invalid_target' }, `unregistered ${resource}`);
+  if (audience === null) throw new Denied({ tag: 'invalid_target' }, 'resource is not registered');
   return audience;
 }
 

@@ -4,23 +4,46 @@ import type { ParsedIntent } from '../domain/intent.ts';
 import type { JsonObject } from '../domain/json.ts';
 import type { Ports, ValidatedEvidence } from '../ports.ts';
 
+/** Who is refused, and what was asked. */
+export interface Asking {
+  readonly actor: string;
+  readonly now: number;
+  readonly mission_id: string | null;
+  readonly details: JsonObject;
+}
+
+/** An attested agent, as the record names it. */
+export function attested(
+  evidence: ValidatedEvidence,
+  now: number,
+  asked: { readonly resource?: string; readonly mission_id?: string; readonly declared?: ParsedIntent },
+): Asking {
+  return {
+    actor: evidence.agent,
+    now,
+    mission_id: asked.mission_id ?? null,
+    details: {
+      attester: evidence.attester,
+      rule: evidence.rule,
+      tier: evidence.tier,
+      instance: evidence.instance,
+      evidence_digest: evidence.digest,
+      asked: {
+        ...(asked.resource !== undefined && { resource: asked.resource }),
+        ...(asked.declared && {
+          resources: [...asked.declared.intent.resources],
+          goal: asked.declared.intent.goal,
+        }),
+      },
+    },
+  };
+}
+
 /**
  * Runs `work`; a {@link Denied} is recorded and thrown on. Refusals of strangers are not recorded here: whoever
  * can write to the audit log without proving anything can fill the disk; those are counted in the metrics.
  */
-export async function recordingRefusals<T>(
-  ports: Ports,
-  who: {
-    readonly evidence: ValidatedEvidence;
-    readonly now: number;
-    readonly asked: {
-      readonly resource?: string;
-      readonly mission_id?: string;
-      readonly declared?: ParsedIntent;
-    };
-  },
-  work: () => Promise<T>,
-): Promise<T> {
+export async function recordingRefusals<T>(ports: Ports, asking: Asking, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (cause) {
@@ -30,26 +53,11 @@ export async function recordingRefusals<T>(
       {
         kind: 'append_audit',
         record: {
-          ts: who.now,
+          ts: asking.now,
           event: 'exchange.refused',
-          actor: who.evidence.agent,
-          mission_id: who.asked.mission_id ?? null,
-          details: {
-            denial: denial as unknown as JsonObject,
-            private_reason,
-            attester: who.evidence.attester,
-            rule: who.evidence.rule,
-            tier: who.evidence.tier,
-            instance: who.evidence.instance,
-            evidence_digest: who.evidence.digest,
-            asked: {
-              ...(who.asked.resource !== undefined && { resource: who.asked.resource }),
-              ...(who.asked.declared && {
-                resources: [...who.asked.declared.intent.resources],
-                goal: who.asked.declared.intent.goal,
-              }),
-            },
-          },
+          actor: asking.actor,
+          mission_id: asking.mission_id,
+          details: { denial: denial as unknown as JsonObject, private_reason, ...asking.details },
         },
       },
     ]);
