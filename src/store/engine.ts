@@ -75,6 +75,7 @@ export function openEngine(options: EngineOptions): Engine {
   const release = db.prepare('release one_group');
   const undo = db.prepare('rollback to one_group');
   const prune = pruning(db);
+  const dataVersion = db.prepare<[], { data_version: number }>('pragma data_version');
 
   function applyOne<W extends Write>(write: W, effects: Effects): void {
     const handler = handlers[write.kind] as (write: W, effects: Effects) => void;
@@ -106,12 +107,16 @@ export function openEngine(options: EngineOptions): Engine {
 
   /** Whether memory and rows may differ: set where a transaction was undone, until both were read again. */
   let stale = false;
+  /** Changes when another process wrote, such as a `sortie` command beside the running broker. */
+  let seen = dataVersion.get()?.data_version;
 
   function inTransaction<T>(work: () => T): T {
-    if (stale) for (const mirror of mirrors) mirror.reload();
-    stale = false;
     begin.run();
     try {
+      const version = dataVersion.get()?.data_version;
+      if (stale || version !== seen) for (const mirror of mirrors) mirror.reload();
+      stale = false;
+      seen = version;
       const result = work();
       commit.run();
       return result;

@@ -5,6 +5,8 @@ import type { Connection } from './writes/context.ts';
 /** Rows of one kind a call; a call stays within tens of milliseconds, so that revocations are not held up. */
 const ROWS = 2000;
 const MISSIONS = 500;
+/** Credentials that go with those missions. */
+const CREDENTIALS = 5000;
 /** Idempotency of mission creation holds until the mission's end and a day (wire profile 2). */
 const IDEMPOTENCY_SECONDS = 86_400;
 /** Past this a verifier process that never came back is not one that still has to enforce anything. */
@@ -42,8 +44,10 @@ export function pruning(db: Connection): (now: number, keep: RetentionPolicy) =>
        and not exists (select 1 from credentials c where c.mission_n = m.n and c.expires_at > @now)
      order by state_since limit ${MISSIONS}`,
   );
+  const dropCredentials = db.prepare<[number, number]>(
+    `delete from credentials where rowid in (select rowid from credentials where mission_n = ? limit ?)`,
+  );
   const dropOfMission = [
-    'delete from credentials where mission_n = ?',
     'delete from mission_audiences where mission_n = ?',
     'delete from mission_ancestors where mission_n = ?',
     'delete from mission_ancestors where ancestor_n = ?',
@@ -79,11 +83,19 @@ export function pruning(db: Connection): (now: number, keep: RetentionPolicy) =>
 
   function pruneMissions(parameters: Parameters): number {
     const missions = overMissions.all(parameters);
+    const touched = new Set<number>();
     let removed = 0;
-    for (const { n } of missions) {
+    let left = CREDENTIALS;
+    for (const { n, ground_n } of missions) {
+      const dropped = dropCredentials.run(n, left).changes;
+      removed += dropped;
+      left -= dropped;
+      // A mission with more credentials than one call takes goes when the last of them has gone.
+      if (left === 0) break;
       for (const statement of dropOfMission) removed += statement.run(n).changes;
+      touched.add(ground_n);
     }
-    for (const ground_n of new Set(missions.map((mission) => mission.ground_n))) {
+    for (const ground_n of touched) {
       if (groundUsed.get(ground_n) !== undefined) continue;
       for (const statement of dropOfGround) statement.run(ground_n);
     }

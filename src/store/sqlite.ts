@@ -36,7 +36,16 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
       max_pages: options.max_pages ?? 0,
     },
     (committed) => {
-      for (const listener of listeners) listener(committed);
+      for (const listener of listeners) {
+        try {
+          listener(committed);
+        } catch (error) {
+          // What is committed stays answered; but a broker whose feed cannot speak must not live on in silence.
+          setImmediate(() => {
+            throw error;
+          });
+        }
+      }
     },
   );
   const db = new Database(options.path, { readonly: true, fileMustExist: true });

@@ -857,6 +857,20 @@ export function storeConformance(name: string, factory: StoreFactory): void {
         expect(await store.prune(NOW + day + 2, KEEP_NOTHING)).toEqual({ removed: 0 });
       });
 
+      it('takes a mission with very many credentials in several calls', async () => {
+        const made = mission();
+        await store.atomically([insert(made)]);
+        const tokens = Array.from({ length: 6000 }, () => credential(made.id));
+        await store.atomically(tokens.map((token) => ({ kind: 'insert_credential', credential: token })));
+        await store.atomically([revoke(made.id)]);
+        const keep = { missions_seconds: 0, credentials_seconds: 999_999, audit_seconds: 0 };
+        expect((await store.prune(NOW + 90_000, keep)).removed).toBe(5000);
+        expect(await store.mission(made.id)).not.toBeNull();
+        await store.prune(NOW + 90_000, keep);
+        expect(await store.mission(made.id)).toBeNull();
+        expect(await store.credential(tokens[0]?.id ?? '')).toBeNull();
+      });
+
       it('says that it is healthy while it can write', async () => {
         expect(await store.healthy()).toBe(true);
         await store.close();

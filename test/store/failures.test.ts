@@ -228,6 +228,25 @@ describe('the store', () => {
     await Promise.all(filling);
   });
 
+  it('keeps one chain where a second process writes beside it', async () => {
+    open = await openSqliteStore({ path, segment_records: 3 });
+    const beside = await openSqliteStore({ path, segment_records: 3 });
+    const token = (id: string): Write => ({ kind: 'insert_credential', credential: credential(id) });
+    for (let round = 0; round < 4; round += 1) {
+      for (const store of [open, beside]) {
+        const made = mission();
+        await store.atomically([
+          { kind: 'insert_mission', mission: made },
+          token(made.id),
+          audit('made', made.id),
+        ]);
+      }
+    }
+    await beside.close();
+    await open.atomically([audit('last')]);
+    expect(await verifyAudit(open, async () => false)).toMatchObject({ ok: true, records: 9, segments: 3 });
+  });
+
   it('finishes what was asked before it closes', async () => {
     const store = await openSqliteStore({ path });
     const asked = Array.from({ length: 50 }, (_, at) => store.atomically([audit(`e${at}`)]));
