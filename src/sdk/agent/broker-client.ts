@@ -2,10 +2,11 @@
  * One broker over HTTP: proofs with its nonces, bounded attempts, answers and refusals as types. Every attempt takes a
  * new proof and, after a failure, new evidence: single-use evidence may be spent by an attempt whose answer was lost.
  */
+import { boundAudience } from '../../domain/evidence.ts';
 import type { JsonObject } from '../../domain/json.ts';
 import { type Backoff, delayBefore, retryAfterSeconds } from './backoff.ts';
 import { AttestationFailed, type BrokerRefusal, BrokerUnavailable, MissionDenied } from './errors.ts';
-import { type EvidenceCallback, type PresentedEvidence, present } from './present.ts';
+import { type EvidenceSource, type PresentedEvidence, presentEvidence } from './evidence-source.ts';
 import { type ProofKey, prove } from './proof-key.ts';
 import { spokenFault } from './redact.ts';
 import { type Runtime, readText } from './runtime.ts';
@@ -26,7 +27,7 @@ const EVIDENCE_REFUSED = 'the evidence was not accepted';
 export interface BrokerClientOptions {
   readonly issuer: string;
   readonly key: ProofKey;
-  readonly evidence: EvidenceCallback;
+  readonly evidence: EvidenceSource;
   readonly runtime: Runtime;
   readonly backoff: Backoff;
   /** Of one attempt. */
@@ -141,8 +142,12 @@ export class BrokerClient {
   }
 
   #present(): Promise<PresentedEvidence> {
-    const { key, evidence, runtime } = this.#options;
-    return present(evidence, { audience: this.issuer, jkt: key.jkt, now: runtime.now() });
+    const { key, evidence } = this.#options;
+    return presentEvidence(evidence, {
+      issuer: this.issuer,
+      jkt: key.jkt,
+      bound_audience: boundAudience(this.issuer, key.jkt),
+    });
   }
 
   /** A refused nonce spends nothing: the same evidence goes out again with a proof that has the new one. */

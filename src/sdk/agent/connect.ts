@@ -7,8 +7,8 @@ import { rfc3339 } from '../../domain/reader.ts';
 import { type Backoff, DEFAULT_BACKOFF } from './backoff.ts';
 import { BrokerClient } from './broker-client.ts';
 import { collectEvidence } from './evidence/index.ts';
+import type { EvidenceSource } from './evidence-source.ts';
 import { Mission } from './mission.ts';
-import type { EvidenceCallback } from './present.ts';
 import { generateProofKey, type ProofKey, proofKeyOf } from './proof-key.ts';
 import { DEFAULT_RUNTIME, type Runtime } from './runtime.ts';
 
@@ -16,7 +16,7 @@ export interface ConnectOptions {
   /** The broker's issuer identifier: https, or http on loopback. */
   readonly issuer: string;
   /** Called for each presentation. Default: {@link collectEvidence}, which finds what this machine can give. */
-  readonly evidence?: EvidenceCallback;
+  readonly evidence?: EvidenceSource;
   /**
    * The agent's ES256 key. Default: a new one that cannot be exported and dies with the process. Give one to go on
    * with a declared mission after a restart (same key, same `creation_request_id`).
@@ -89,7 +89,9 @@ export async function connect(options: ConnectOptions): Promise<Agent> {
   const broker = new BrokerClient({
     issuer,
     key,
-    evidence: options.evidence ?? ((request) => collectEvidence(request)),
+    evidence:
+      options.evidence ??
+      ((request) => collectEvidence({ audience: request.issuer, jkt: request.jkt, now: runtime.now() })),
     runtime,
     backoff: { ...DEFAULT_BACKOFF, ...options.backoff },
     timeout_ms: (options.timeout_seconds ?? 10) * 1000,

@@ -53,14 +53,13 @@ async function problemOf(response: Response): Promise<Readonly<Record<string, Js
   }
 }
 
-/** The parameters of the first DPoP or Bearer challenge (RFC 9110 section 11.6.1). */
+/** The parameters of the DPoP challenge, or of the Bearer one where there is none (RFC 9110 section 11.6.1). */
 function challengeOf(response: Response): ReadonlyMap<string, string> {
   const header = response.headers.get('www-authenticate') ?? '';
   const found = new Map<string, string>();
   if (header.length > CHALLENGE_MAX_LENGTH) return found;
-  const lower = header.toLowerCase();
-  const start = lower.startsWith('dpop ') ? 5 : lower.startsWith('bearer ') ? 7 : lower.indexOf('dpop ') + 5;
-  if (start < 5) return found;
+  const start = startOf(header, 'dpop ') ?? startOf(header, 'bearer ');
+  if (start === null) return found;
   let at = start;
   while (at < header.length) {
     const equals = header.indexOf('=', at);
@@ -85,4 +84,12 @@ function challengeOf(response: Response): ReadonlyMap<string, string> {
     if (!found.has(name)) found.set(name, value);
   }
   return found;
+}
+
+/** Where the parameters of a scheme begin: at the start of the header, or after another challenge. */
+function startOf(header: string, scheme: string): number | null {
+  const lower = header.toLowerCase();
+  if (lower.startsWith(scheme)) return scheme.length;
+  const at = lower.indexOf(`, ${scheme}`);
+  return at === -1 ? null : at + 2 + scheme.length;
 }

@@ -13,6 +13,7 @@ export {
   SortieError,
 } from './errors.ts';
 export { collectEvidence, explainEvidence, NoEvidenceError } from './evidence/index.ts';
+export type { EvidenceRequest, EvidenceSource, PresentedEvidence } from './evidence-source.ts';
 export type {
   AgentMissionState,
   CanOptions,
@@ -23,6 +24,5 @@ export type {
   NarrowedEvent,
   RenewedEvent,
 } from './mission.ts';
-export type { EvidenceCallback, PresentedEvidence } from './present.ts';
 export { generateProofKey, type ProofKey, proofKeyOf } from './proof-key.ts';
 export type { HeldCredential, Narrowed } from './wire.ts';

@@ -135,9 +135,11 @@ export class Mission {
       deadlines: () => ({ attest_at: this.#attest_at, end_at: this.#endsAt() }),
       ended: () => this.#finish('mission_expired'),
     });
-    for (const [audience, { value, token_type }] of manifest.tokens)
-      this.#tokens.put(this.#held(audience, value, token_type, parts.asked_at));
+    const tokens = [...manifest.tokens].map(([audience, { value, token_type }]) =>
+      this.#held(audience, value, token_type, parts.asked_at),
+    );
     this.#attested(parts.asked_at);
+    for (const token of tokens) this.#tokens.put(token);
   }
 
   /** `active` or `suspended` while it lives. */
@@ -337,7 +339,10 @@ export class Mission {
     this.#manifest = manifest;
     this.#authority = compiled(manifest.authority);
     const end = END_OF_STATE[manifest.state];
-    if (end !== undefined) return this.#finish(end);
+    if (end !== undefined) {
+      this.#finish(end);
+      return;
+    }
     const less =
       JSON.stringify(before.authority) !== JSON.stringify(manifest.authority) ||
       manifest.expires_at < before.expires_at;

@@ -1,6 +1,5 @@
 /** Evidence for one presentation: whatever source the agent was given, bounded in time, its faults made safe to show. */
 import { AttestationFailed } from './errors.ts';
-import type { EvidenceRequest } from './evidence/index.ts';
 import { spokenFault } from './redact.ts';
 
 /** Evidence as presented (wire profile 2.1). */
@@ -10,18 +9,28 @@ export interface PresentedEvidence {
   readonly token: string;
 }
 
+/** What a source may need to make evidence for this broker and this key. */
+export interface EvidenceRequest {
+  /** The broker: the audience that evidence must name. */
+  readonly issuer: string;
+  /** RFC 7638 thumbprint of the agent's key. */
+  readonly jkt: string;
+  /** For platforms that let a workload choose its audience: names broker and key, so that a copy is worthless. */
+  readonly bound_audience: string;
+}
+
 /**
  * Called for each presentation, because renewing is attesting again: answer with fresh evidence, not with a kept copy.
- * `collectEvidence` is one.
+ * Without one, `connect` asks the platform that this process runs on.
  */
-export type EvidenceCallback = (request: EvidenceRequest) => Promise<PresentedEvidence>;
+export type EvidenceSource = (request: EvidenceRequest) => Promise<PresentedEvidence>;
 
 /** A source that hangs must not hang the mission. */
 const SOURCE_TIMEOUT_MS = 30_000;
 
 /** @throws AttestationFailed whose message holds nothing of the evidence */
-export async function present(
-  evidence: EvidenceCallback,
+export async function presentEvidence(
+  source: EvidenceSource,
   request: EvidenceRequest,
 ): Promise<PresentedEvidence> {
   let timer: NodeJS.Timeout | undefined;
@@ -30,7 +39,7 @@ export async function present(
   });
   let presented: PresentedEvidence;
   try {
-    presented = await Promise.race([evidence(request), late]);
+    presented = await Promise.race([source(request), late]);
   } catch (cause) {
     throw new AttestationFailed('evidence_source', `no evidence could be had: ${spokenFault(cause)}`);
   } finally {
