@@ -126,7 +126,7 @@ function parseField(value: unknown, at: string): ReturnedField {
   };
 }
 
-function parseAction(action: string, value: unknown): CataloguedAction {
+function parseAction(action: string, value: unknown, shared: readonly ReturnedField[]): CataloguedAction {
   const at = `actions.${action}`;
   const record = asObject(value, at, ['labels', 'sinks', 'returns', 'names_one_object', 'confirms']);
   const labels = asList(record['labels'], `${at}.labels`).map((label) =>
@@ -145,9 +145,12 @@ function parseAction(action: string, value: unknown): CataloguedAction {
     action,
     labels,
     sinks: asList(record['sinks'], `${at}.sinks`).map((sink, i) => parseSink(sink, `${at}.sinks[${i}]`)),
-    fields: asList(returns['fields'], `${at}.returns.fields`).map((field, i) =>
-      parseField(field, `${at}.returns.fields[${i}]`),
-    ),
+    fields: [
+      ...asList(returns['fields'], `${at}.returns.fields`).map((field, n) =>
+        parseField(field, `${at}.returns.fields[${n}]`),
+      ),
+      ...shared,
+    ],
     default_trust:
       returns['default'] === undefined
         ? 'unknown'
@@ -157,14 +160,19 @@ function parseAction(action: string, value: unknown): CataloguedAction {
   };
 }
 
-/** Reads a catalogue from already parsed YAML or JSON. Throws `CatalogueError` naming the member at fault. */
+/**
+ * Reads a catalogue from already parsed YAML or JSON; `fields` at the top hold for every action that says nothing
+ * else of that member. Throws `CatalogueError` naming the member at fault.
+ */
 export function parseCatalogue(value: unknown): Catalogue {
-  const record = asObject(value, 'catalogue', ['audience', 'version', 'actions', 'about']);
+  const record = asObject(value, 'catalogue', ['audience', 'version', 'about', 'fields', 'actions']);
   const entries = record['actions'];
   if (typeof entries !== 'object' || entries === null || Array.isArray(entries))
     fail('actions', 'expected an object');
+  const shared = asList(record['fields'], 'fields').map((field, i) => parseField(field, `fields[${i}]`));
   const actions = new Map<string, CataloguedAction>();
-  for (const [action, entry] of Object.entries(entries)) actions.set(action, parseAction(action, entry));
+  for (const [action, entry] of Object.entries(entries))
+    actions.set(action, parseAction(action, entry, shared));
   return {
     audience: asText(record['audience'], 'audience'),
     version: asText(String(record['version']), 'version'),
@@ -174,22 +182,31 @@ export function parseCatalogue(value: unknown): Catalogue {
 
 /** The object form that `parseCatalogue` reads back to the same catalogue; what `suggest` prints for review. */
 export function catalogueDocument(catalogue: Catalogue): JsonValue {
+  const entries = [...catalogue.actions.values()];
+  const texts = entries.map((entry) => new Set(entry.fields.map((field) => JSON.stringify(field))));
+  const isShared = (field: ReturnedField): boolean =>
+    texts.every((known) => known.has(JSON.stringify(field)));
+  const shared = (entries[0]?.fields ?? []).filter(isShared);
   const actions: Record<string, JsonValue> = {};
-  for (const [name, entry] of catalogue.actions) {
-    actions[name] = {
+  for (const entry of entries) {
+    const own = entry.fields.filter((field) => !isShared(field));
+    actions[entry.action] = {
       labels: [...entry.labels],
-      ...(entry.sinks.length === 0
-        ? {}
-        : { sinks: entry.sinks.map((sink) => ({ parameter: sink.parameter, kind: sink.kind })) }),
+      ...(entry.sinks.length === 0 ? {} : { sinks: entry.sinks.map((sink) => ({ ...sink })) }),
       returns: {
         default: entry.default_trust,
-        ...(entry.fields.length === 0 ? {} : { fields: entry.fields.map((field) => ({ ...field })) }),
+        ...(own.length === 0 ? {} : { fields: own.map((field) => ({ ...field })) }),
       },
       ...(entry.names_one_object ? { names_one_object: true } : {}),
       ...(entry.confirms ? { confirms: true } : {}),
     };
   }
-  return { audience: catalogue.audience, version: catalogue.version, actions };
+  return {
+    audience: catalogue.audience,
+    version: catalogue.version,
+    fields: shared.map((field) => ({ ...field })),
+    actions,
+  };
 }
 
 /** What the engine assumes of an action that no catalogue names: an effect of every kind, whose every answer is text. */
@@ -224,11 +241,32 @@ function matchesEnd(path: readonly string[], field: string): number {
 }
 
 /** The most specific field entry for a path of member names; `keys` entries are asked for apart. */
+const MEMO = new WeakMap<CataloguedAction, Map<string, ReturnedField | null>>();
+const MAX_MEMO = 512;
+
+/** The most specific field entry for a path of member names; `keys` entries are asked for apart. */
 export function fieldFor(
   action: CataloguedAction,
   path: readonly string[],
   keys: boolean,
 ): ReturnedField | null {
+  // A member name with a slash could pose as a deeper path in the memo's key.
+  if (path.some((member) => member.includes('/'))) return searchField(action, path, keys);
+  let memo = MEMO.get(action);
+  if (memo === undefined) {
+    memo = new Map();
+    MEMO.set(action, memo);
+  }
+  const name = (keys ? 'k' : 'v') + path.join('/');
+  const known = memo.get(name);
+  if (known !== undefined) return known;
+  const found = searchField(action, path, keys);
+  // Paths come from answers: an endless supply of new ones must not become an endless memory.
+  if (memo.size < MAX_MEMO) memo.set(name, found);
+  return found;
+}
+
+function searchField(action: CataloguedAction, path: readonly string[], keys: boolean): ReturnedField | null {
   let best: ReturnedField | null = null;
   let rank = -1;
   for (const field of action.fields) {

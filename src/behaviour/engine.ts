@@ -45,6 +45,7 @@ function check(state: MissionState, call: Call, context: Context): Step {
     detour,
     memory: { values: state.memory.count, overflow: state.memory.overflow },
     catalogue_version: context.catalogue.version,
+    history_version: context.rules.history === 'off' ? null : (context.history?.version ?? null),
   });
   const stray = findings.some((finding) => finding.rule === 'stray_effect' || finding.rule === 'stray_read');
   const denied = verdict.decision === 'deny';

@@ -286,7 +286,9 @@ class Ingestion {
   /** Every longer word of the title stands in the mission, and there are at least two: the mission means this one. */
   #isTitledByMission(text: string): boolean {
     let words = 0;
-    for (const word of text.toLowerCase().split(/[^\p{L}\p{N}]+/u)) {
+    const dot = text.lastIndexOf('.');
+    const bare = dot > 0 && text.length - dot <= 6 ? text.slice(0, dot) : text;
+    for (const word of bare.toLowerCase().split(/[^\p{L}\p{N}]+/u)) {
       if (word.length < 4 || /^\d+$/.test(word)) continue;
       const record = recall(this.#state.memory, keyedDigest(this.#key, valueKey('any', word)));
       if ((record.origins & ORIGIN.mission) === 0) return false;

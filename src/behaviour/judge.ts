@@ -33,8 +33,8 @@ export interface Context {
   readonly catalogue: Catalogue;
   readonly rules: BehaviourRules;
   readonly key: DigestKey;
-  /** Whether clean missions of the same template and agent used this destination before (history.ts). */
-  readonly vouchedByHistory?: (valueKey: string) => boolean;
+  /** What clean missions of the same template and agent used before (history.ts), by value key. */
+  readonly history?: { readonly version: number; readonly vouches: (valueKey: string) => boolean };
 }
 
 interface Proof {
@@ -92,7 +92,8 @@ function proveDestination(
     if (state.born_tainted) continue;
     if ((origins & ORIGIN.mission) !== 0) return { proven: true, declared: true, record, digest };
     const echoed = (origins & ORIGIN.echo) !== 0;
-    if (!echoed && (origins & (ORIGIN.system | ORIGIN.linked)) !== 0)
+    const repeated = echoed || (origins & ORIGIN.repeated) !== 0;
+    if (!repeated && (origins & (ORIGIN.system | ORIGIN.linked)) !== 0)
       return { proven: true, declared: false, record, digest };
     if (
       !echoed &&
@@ -103,7 +104,7 @@ function proveDestination(
     const allowed =
       context.rules.history === 'all' ||
       (context.rules.history === 'internal' && !hasLabel(entry, 'external'));
-    if (allowed && context.vouchedByHistory?.(candidate) === true) {
+    if (allowed && context.history?.vouches(candidate) === true) {
       return {
         proven: true,
         declared: false,
@@ -311,8 +312,9 @@ export function rememberEcho(state: MissionState, context: Context, call: Call):
         (kind, form) => {
           if (kind === 'name' || kind === 'quoted' || kind === 'file' || kind === 'path') return true;
           const digest = keyedDigest(context.key, scannedKey(kind, form));
-          if ((writer.recall(digest).origins & proven) === 0) {
-            writer.add(digest, ORIGIN.echo);
+          const known = writer.recall(digest);
+          if ((known.origins & proven) === 0) {
+            writer.add(digest, known.text === 0 ? ORIGIN.echo : ORIGIN.repeated);
             changed = true;
           }
           return true;
@@ -325,4 +327,25 @@ export function rememberEcho(state: MissionState, context: Context, call: Call):
   };
   for (const value of Object.values(call.parameters)) walk(value, 0);
   return changed ? { ...state, memory: writer.done() } : state;
+}
+
+/**
+ * Value keys of the destinations of a call that are known without history: what a clean mission may teach. The
+ * caller digests them under the history's own key at once and keeps nothing else.
+ */
+export function provenDestinations(state: MissionState, context: Context, call: Call): string[] {
+  const entry = context.catalogue.actions.get(call.action);
+  if (entry === undefined || !hasLabel(entry, 'effect')) return [];
+  const declared = declaredAction(state, call.action);
+  const plain: Context = { ...context, rules: { ...context.rules, history: 'off' } };
+  const out: string[] = [];
+  for (const sink of entry.sinks) {
+    for (const destination of destinationsOf(sink.kind, call.parameters[sink.parameter]) ?? []) {
+      const [strongest] = destination.candidates;
+      if (strongest === undefined || destination.weak || destination.deceptive) continue;
+      if (proveDestination(state, plain, entry, sourcesOf(declared, sink.parameter), destination).proven)
+        out.push(strongest);
+    }
+  }
+  return out;
 }

@@ -52,6 +52,17 @@ export const SENSITIVE_PHRASES = [
   'private key',
   'access token',
 ];
+/** What a directory states about its entries: the service's own facts, not what visitors wrote. */
+export const FACT_NOUNS = new Set(
+  'price prices address addresses hours rate rates balance day date time count cuisine types options availability weather status version amount currency timezone schedule flight distance'.split(
+    ' ',
+  ),
+);
+export const OPINION_NOUNS = new Set(
+  'review reviews comment comments message messages post posts feedback note notes description inbox mail email emails issue issues'.split(
+    ' ',
+  ),
+);
 export const OUTSIDE_NOUNS = new Set(
   'web webpage website url internet http link page site email mail sms'.split(' '),
 );

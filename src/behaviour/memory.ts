@@ -4,7 +4,7 @@ import { hash } from 'node:crypto';
  * Per-mission memory of values, as keyed digests: a guard can tell where a value came from without keeping it, and
  * nobody who reads the memory can guess amounts or addresses. Open addressing over one byte array, 12 bytes a value:
  *
- *     6 digest | 1 origins | 1 unused | 2 sources that vouched | 2 sources whose text held it
+ *     6 digest | 2 origins | 2 sources that vouched | 2 sources whose text held it
  *
  * Nothing is ever evicted: an attacker who floods the memory makes later values *unknown* (refused), never clean.
  */
@@ -20,6 +20,8 @@ export const ORIGIN = {
   echo: 64,
   /** A counterparty in a record that a vouched-for field ties to somebody the mission names. */
   linked: 128,
+  /** Written by the agent after a declared source's text held it: that text still counts, a service's echo does not. */
+  repeated: 256,
 } as const;
 
 export type OriginName = keyof typeof ORIGIN;
@@ -82,7 +84,7 @@ function find(slots: Uint8Array, high: number, low: number): number {
   let index = high % capacity;
   for (;;) {
     const at = index * RECORD_BYTES;
-    if (slots[at + 6] === 0) return -at - 1;
+    if (slots[at + 6] === 0 && slots[at + 7] === 0) return -at - 1;
     const here =
       (((slots[at] ?? 0) << 24) |
         ((slots[at + 1] ?? 0) << 16) |
@@ -104,7 +106,7 @@ export function recall(memory: ProvenanceMemory, digest: string): ValueRecord {
   if (at < 0) return EMPTY;
   const { slots } = memory;
   return {
-    origins: slots[at + 6] ?? 0,
+    origins: (slots[at + 6] ?? 0) | ((slots[at + 7] ?? 0) << 8),
     vouched: ((slots[at + 8] ?? 0) << 8) | (slots[at + 9] ?? 0),
     text: ((slots[at + 10] ?? 0) << 8) | (slots[at + 11] ?? 0),
   };
@@ -161,7 +163,8 @@ export class MemoryWriter {
       if (fromStrangers) this.#textCount++;
     } else this.#own();
     const slots = this.#slots;
-    slots[at + 6] = (slots[at + 6] ?? 0) | origins;
+    slots[at + 6] = (slots[at + 6] ?? 0) | (origins & 0xff);
+    slots[at + 7] = (slots[at + 7] ?? 0) | (origins >> 8);
     slots[at + 8] = (slots[at + 8] ?? 0) | (vouched >> 8);
     slots[at + 9] = (slots[at + 9] ?? 0) | (vouched & 0xff);
     slots[at + 10] = (slots[at + 10] ?? 0) | (text >> 8);
@@ -197,7 +200,7 @@ export class MemoryWriter {
     const old = this.#slots;
     const next = new Uint8Array(old.length * 2);
     for (let at = 0; at < old.length; at += RECORD_BYTES) {
-      if (old[at + 6] === 0) continue;
+      if (old[at + 6] === 0 && old[at + 7] === 0) continue;
       const high =
         (((old[at] ?? 0) << 24) |
           ((old[at + 1] ?? 0) << 16) |
@@ -217,4 +220,19 @@ export function originNames(origins: number): OriginName[] {
   const out: OriginName[] = [];
   for (const name of Object.keys(ORIGIN) as OriginName[]) if ((origins & ORIGIN[name]) !== 0) out.push(name);
   return out;
+}
+
+export interface RememberedValue extends ValueRecord {
+  readonly digest: string;
+}
+
+/** What a memory holds, for observations and for audit: digests and origins, never values. */
+export function* rememberedValues(memory: ProvenanceMemory): Generator<RememberedValue> {
+  const { slots } = memory;
+  for (let at = 0; at < slots.length; at += RECORD_BYTES) {
+    if (slots[at + 6] === 0 && slots[at + 7] === 0) continue;
+    let digest = '';
+    for (let i = 0; i < 6; i++) digest += (slots[at + i] ?? 0).toString(16).padStart(2, '0');
+    yield { digest, ...recall(memory, digest) };
+  }
 }

@@ -13,8 +13,10 @@ import {
   CONSEQUENTIAL_NOUNS,
   DESCRIBED_KINDS,
   DESTRUCTIVE_VERBS,
+  FACT_NOUNS,
   FIELD_WORDS,
   FILE_NOUNS,
+  OPINION_NOUNS,
   OUTSIDE_NOUNS,
   READ_VERBS,
   SENDING_VERBS,
@@ -248,6 +250,11 @@ function listedKind(action: DescribedAction): SinkKind | null {
   return null;
 }
 
+function statesFacts(action: DescribedAction): boolean {
+  const name = wordsOf(action.action);
+  return name.some((word) => FACT_NOUNS.has(word)) && !name.some((word) => OPINION_NOUNS.has(word));
+}
+
 function entryOf(action: DescribedAction): CataloguedAction {
   const effect = effectOf(action);
   const sinks = sinksOf(action, effect);
@@ -257,7 +264,7 @@ function entryOf(action: DescribedAction): CataloguedAction {
     labels: labelsOf(action, effect, sinks, confirms),
     sinks: confirms ? [] : sinks,
     fields: fieldsOf(action),
-    default_trust: 'unknown',
+    default_trust: effect === 'read' && statesFacts(action) ? 'system' : 'unknown',
     names_one_object: effect === 'read' && namesOneObject(action),
     confirms,
   };

@@ -26,6 +26,8 @@ export interface VerdictRecord {
   readonly detour: boolean;
   readonly memory: { readonly values: number; readonly overflow: boolean };
   readonly catalogue_version: string;
+  /** Version of the destination history that was asked; null where it is off. */
+  readonly history_version: number | null;
   readonly rules_version: string;
 }
 
