@@ -21,7 +21,7 @@ CREATE TABLE `audit_records` (
 	`hash` blob NOT NULL
 );
 --> statement-breakpoint
-CREATE INDEX `audit_records_mission` ON `audit_records` (`mission_id`) WHERE mission_id is not null;--> statement-breakpoint
+CREATE INDEX `audit_records_mission` ON `audit_records` (`segment`,`mission_id`) WHERE mission_id is not null;--> statement-breakpoint
 CREATE INDEX `audit_records_event` ON `audit_records` (`event`);--> statement-breakpoint
 CREATE TABLE `audit_segments` (
 	`segment` integer PRIMARY KEY NOT NULL,
@@ -206,8 +206,8 @@ CREATE UNIQUE INDEX `missions_id` ON `missions` (`id`);--> statement-breakpoint
 CREATE UNIQUE INDEX `missions_slot` ON `missions` (`status_list`,`status_index`);--> statement-breakpoint
 CREATE UNIQUE INDEX `missions_creation` ON `missions` (`creation_key`) WHERE creation_key is not null;--> statement-breakpoint
 CREATE INDEX `missions_ground` ON `missions` (`ground_n`,`state`);--> statement-breakpoint
-CREATE INDEX `missions_instance` ON `missions` (`instance`);--> statement-breakpoint
-CREATE INDEX `missions_jkt` ON `missions` (`jkt`);--> statement-breakpoint
+CREATE INDEX `missions_instance` ON `missions` (`status_list`,`instance`);--> statement-breakpoint
+CREATE INDEX `missions_jkt` ON `missions` (`status_list`,`jkt`);--> statement-breakpoint
 CREATE INDEX `missions_expiry` ON `missions` (`expires_at`) WHERE state < 2;--> statement-breakpoint
 CREATE INDEX `missions_silence` ON `missions` (`attest_due_at`) WHERE state = 0;--> statement-breakpoint
 CREATE INDEX `missions_ended` ON `missions` (`state_since`) WHERE state > 1;--> statement-breakpoint

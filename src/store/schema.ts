@@ -130,8 +130,10 @@ export const missions = sqliteTable(
     uniqueIndex('missions_slot').on(t.status_list, t.status_index),
     uniqueIndex('missions_creation').on(t.creation_key).where(sql`creation_key is not null`),
     index('missions_ground').on(t.ground_n, t.state),
-    index('missions_instance').on(t.instance),
-    index('missions_jkt').on(t.jkt),
+    // By status list first: lists fill one after another, so that a new mission touches the pages of its list
+    // and not a random one of the whole index. A lookup asks once a list.
+    index('missions_instance').on(t.status_list, t.instance),
+    index('missions_jkt').on(t.status_list, t.jkt),
     index('missions_expiry').on(t.expires_at).where(sql`state < 2`),
     index('missions_silence').on(t.attest_due_at).where(sql`state = 0`),
     index('missions_ended').on(t.state_since).where(sql`state > 1`),
@@ -362,7 +364,8 @@ export const auditRecords = sqliteTable(
     hash: blob({ mode: 'buffer' }).notNull(),
   },
   (t) => [
-    index('audit_records_mission').on(t.mission_id).where(sql`mission_id is not null`),
+    // By segment first, for the same reason as missions by status list.
+    index('audit_records_mission').on(t.segment, t.mission_id).where(sql`mission_id is not null`),
     index('audit_records_event').on(t.event),
   ],
 );

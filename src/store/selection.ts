@@ -40,6 +40,13 @@ export function groundClause(kind: FeedKind): string | null {
   }
 }
 
+/** Status lists that hold missions, one index step each. */
+const LISTS = `with recursive lists (list) as (
+    select min(status_list) from missions
+    union all select (select min(status_list) from missions where status_list > list) from lists
+      where list is not null)
+  select list from lists where list is not null`;
+
 /** Condition on `missions m`. */
 export function missionClause(kind: Selector['kind']): string {
   const grounds = groundClause(kind);
@@ -51,9 +58,9 @@ export function missionClause(kind: Selector['kind']): string {
       return `m.n in (select n from missions where id = @key union all
         select mission_n from mission_ancestors where ancestor_n = (select n from missions where id = @key))`;
     case 'instance':
-      return 'm.instance = @key';
+      return `m.status_list in (${LISTS}) and m.instance = @key`;
     case 'agent_key':
-      return 'm.jkt = @digest';
+      return `m.status_list in (${LISTS}) and m.jkt = @digest`;
     default:
       // A token is not a mission: revoking one ends nothing else.
       return '0';

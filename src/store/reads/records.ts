@@ -130,8 +130,16 @@ export function recordReads(db: Connection): RecordReads {
     const newest = query.newest_first === true;
     // With newest first, `after_seq` continues downwards.
     const conditions = [newest ? 'seq < @after' : 'seq > @after'];
-    if (query.mission_id !== undefined) conditions.push('mission_id = @mission_id');
-    if (query.event !== undefined) conditions.push('event = @event');
+    if (query.mission_id !== undefined) {
+      conditions.push(
+        `mission_id = @mission_id and segment in (select segment from audit_segments where pruned_at is null
+          and ${newest ? 'first_seq < @after' : 'last_seq > @after'})`,
+      );
+    }
+    // The plus keeps this condition off its index where the mission's records are the fewer.
+    if (query.event !== undefined) {
+      conditions.push(query.mission_id === undefined ? 'event = @event' : '+event = @event');
+    }
     const text = `select * from audit_records where ${conditions.join(' and ')}
       order by seq ${newest ? 'desc' : 'asc'} limit @limit`;
     const page = auditPages.get(text) ?? db.prepare<Record<string, unknown>, AuditRow>(text);
