@@ -9,6 +9,7 @@ export default defineConfig({
       'test/domain/anchors.test.ts',
       'test/domain/limits.test.ts',
     ],
+    isolate: false,
     testTimeout: 30_000,
     env: { SORTIE_PROPERTY_RUNS: '40' },
   },
