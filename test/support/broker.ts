@@ -253,12 +253,17 @@ export async function startBroker(options: TestBrokerOptions = {}): Promise<Test
     log,
     evidence: (claims = {}, expires_in = 600) => {
       const iat = Math.floor(clock.now());
-      return new SignJWT({ sub: 'reconciler', run: 'run-1', jti: crypto.randomUUID(), ...claims })
+      return new SignJWT({
+        iss: WORKLOAD_ISSUER,
+        aud: url,
+        sub: 'reconciler',
+        run: 'run-1',
+        jti: crypto.randomUUID(),
+        iat,
+        exp: iat + expires_in,
+        ...claims,
+      })
         .setProtectedHeader({ alg: 'ES256', kid: 'w1' })
-        .setIssuer(WORKLOAD_ISSUER)
-        .setAudience(url)
-        .setIssuedAt(iat)
-        .setExpirationTime(iat + expires_in)
         .sign(issuer.privateKey);
     },
     proof: (key, method, target, claims = {}) =>

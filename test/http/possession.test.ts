@@ -1,0 +1,328 @@
+/** Renewal, exchange and stolen things: only the key and the instance that a mission began with can go on with it. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import {
+  creation,
+  ERP,
+  type KeyHolder,
+  MAIL,
+  newKey,
+  startBroker,
+  type TestBroker,
+  type TokenBody,
+} from '../support/broker.ts';
+import { read } from '../support/tokens.ts';
+
+let sortie: TestBroker;
+beforeAll(async () => {
+  sortie = await startBroker();
+});
+afterAll(() => sortie.close());
+
+const GRANT = { grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange' };
+const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token';
+const JWT = 'urn:ietf:params:oauth:token-type:jwt';
+
+let run = 0;
+async function mission(more: Record<string, string> = {}) {
+  const key = await newKey();
+  const instance = `run-${++run}`;
+  const evidence = await sortie.evidence({ run: instance });
+  const { status, body } = await sortie.token(key, creation(evidence, more));
+  expect(status).toBe(200);
+  return { key, instance, evidence, ...body };
+}
+
+const renewal = (evidence: string, mission_id: string, more: Record<string, string> = {}) => ({
+  ...GRANT,
+  subject_token: evidence,
+  subject_token_type: JWT,
+  mission_id,
+  resource: ERP,
+  ...more,
+});
+
+const exchange = (token: string, more: Record<string, string> = {}) => ({
+  ...GRANT,
+  subject_token: token,
+  subject_token_type: ACCESS_TOKEN,
+  resource: MAIL,
+  ...more,
+});
+
+async function audit(event: string, mission_id?: string) {
+  const query = mission_id === undefined ? '' : `&mission_id=${mission_id}`;
+  const { body } = await sortie.admin('GET', `/audit?event=${event}&newest_first=true&limit=50${query}`);
+  return body['items'] as { actor: string; details: Record<string, unknown> }[];
+}
+
+describe('renewal', () => {
+  test('fresh evidence of the same instance by the same key gets the next token', async () => {
+    const first = await mission();
+    const evidence = await sortie.evidence({ run: first.instance });
+    const { status, body } = await sortie.token(first.key, renewal(evidence, first.mission_id));
+    expect(status).toBe(200);
+    expect(body.mission_id).toBe(first.mission_id);
+    expect(read(body.access_token).claims.jti).not.toBe(read(first.access_token).claims.jti);
+    expect(body.authorization_details).toEqual(first.authorization_details);
+  });
+
+  test('may ask for less, and gets that', async () => {
+    const first = await mission();
+    const evidence = await sortie.evidence({ run: first.instance });
+    const less = [{ type: 'mission_resource_access', resource: ERP, actions: ['journal.write'] }];
+    const { body } = await sortie.token(
+      first.key,
+      renewal(evidence, first.mission_id, { authorization_details: JSON.stringify(less) }),
+    );
+    expect(body.authorization_details).toEqual(less);
+  });
+
+  test('never gets more than was granted', async () => {
+    const first = await mission({
+      authorization_details: JSON.stringify([
+        { type: 'mission_resource_access', resource: ERP, actions: ['invoices.read'] },
+      ]),
+    });
+    const more = [{ type: 'mission_resource_access', resource: ERP, actions: ['journal.write'] }];
+    const { status, body } = await sortie.token(
+      first.key,
+      renewal(await sortie.evidence({ run: first.instance }), first.mission_id, {
+        authorization_details: JSON.stringify(more),
+      }),
+    );
+    expect([status, body.error]).toEqual([400, 'invalid_authorization_details']);
+  });
+
+  test('unknown and foreign missions, another instance, another key and another agent: identical answers', async () => {
+    const first = await mission();
+    const stranger = await newKey();
+    const answers = await Promise.all([
+      sortie.token(first.key, renewal(await sortie.evidence({ run: first.instance }), 'msn_doesnotexist')),
+      sortie.token(stranger, renewal(await sortie.evidence({ run: first.instance }), first.mission_id)),
+      sortie.token(first.key, renewal(await sortie.evidence({ run: 'another' }), first.mission_id)),
+      sortie.token(
+        first.key,
+        renewal(await sortie.evidence({ run: first.instance, sub: 'someone' }), first.mission_id),
+      ),
+    ]);
+    for (const { status, body } of answers) {
+      expect(status).toBe(400);
+      expect(body).toEqual({ error: 'invalid_grant', error_description: 'no such mission for this key' });
+    }
+  });
+
+  test('belongs to no creation: its parameters are refused', async () => {
+    const first = await mission();
+    for (const extra of [{ template_id: 'invoices' }, { creation_request_id: 'x' }]) {
+      const evidence = await sortie.evidence({ run: first.instance });
+      const { body } = await sortie.token(first.key, renewal(evidence, first.mission_id, extra));
+      expect(body.error).toBe('invalid_request');
+    }
+  });
+});
+
+describe('stolen evidence', () => {
+  test('with a second key is refused by the constant answer, and is on record', async () => {
+    const victim = await mission();
+    const { status, body } = await sortie.token(await newKey(), creation(victim.evidence));
+    expect(status).toBe(400);
+    expect(body).toEqual({ error: 'invalid_request', error_description: 'the evidence was not accepted' });
+    const [refusal] = await audit('exchange.refused');
+    expect(refusal?.actor).toBe('agents/reconciler');
+    expect(refusal?.details['private_reason']).toContain('second key');
+    expect(JSON.stringify(refusal)).not.toContain(victim.evidence);
+  });
+
+  test('cannot renew the victim’s mission, and the victim still can', async () => {
+    const victim = await mission();
+    const thief = await sortie.token(await newKey(), renewal(victim.evidence, victim.mission_id));
+    expect(thief.body.error).toBe('invalid_grant');
+    const { status } = await sortie.token(victim.key, renewal(victim.evidence, victim.mission_id));
+    expect(status).toBe(200);
+  });
+
+  test('stays with its key across a restart', async () => {
+    const victim = await mission();
+    await sortie.restart();
+    const { body } = await sortie.token(await newKey(), creation(victim.evidence));
+    expect(body.error_description).toBe('the evidence was not accepted');
+  });
+
+  test('an altered signature of the same evidence does not escape the pin', async () => {
+    const victim = await mission();
+    // (r, -s) verifies wherever (r, s) does: the twin of an ECDSA signature.
+    const n = BigInt('0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551');
+    const [header, payload, signature = ''] = victim.evidence.split('.');
+    const bytes = Buffer.from(signature, 'base64url');
+    const s = n - BigInt(`0x${bytes.subarray(32).toString('hex')}`);
+    const twin = Buffer.concat([bytes.subarray(0, 32), Buffer.from(s.toString(16).padStart(64, '0'), 'hex')]);
+    const { status } = await sortie.token(
+      await newKey(),
+      creation(`${header}.${payload}.${twin.toString('base64url')}`),
+    );
+    expect(status).toBe(400);
+  });
+
+  test('bound evidence is worth nothing to any other key from the start', async () => {
+    const key = await newKey();
+    const evidence = await sortie.evidence({ aud: `${sortie.url}#jkt=${key.jkt}`, run: 'bound' });
+    expect((await sortie.token(await newKey(), creation(evidence))).status).toBe(400);
+    expect((await sortie.token(key, creation(evidence))).status).toBe(200);
+  });
+});
+
+describe('exchange of a token', () => {
+  test('its holder gets a token for another audience, no longer than the first', async () => {
+    const first = await mission();
+    const { status, body } = await sortie.token(first.key, exchange(first.access_token));
+    expect(status).toBe(200);
+    const { claims } = read(body.access_token);
+    expect(claims.aud).toBe(MAIL);
+    expect(claims.mission.id).toBe(first.mission_id);
+    expect(claims.exp).toBeLessThanOrEqual(read(first.access_token).claims.exp);
+    expect(claims.authorization_details).toEqual([
+      expect.objectContaining({ resource: MAIL, actions: ['messages.send'] }),
+    ]);
+  });
+
+  test('a resource server that received a token cannot exchange it, and the attempt is on record', async () => {
+    const victim = await mission();
+    const { status, body } = await sortie.token(await newKey(), exchange(victim.access_token));
+    expect(status).toBe(400);
+    expect(body).toEqual({ error: 'invalid_grant', error_description: 'no such mission for this key' });
+    const [refusal] = await audit('exchange.refused', victim.mission_id);
+    expect(refusal?.details['private_reason']).toContain('not bound to the key');
+  });
+
+  test('a token is not evidence, and evidence is not a token', async () => {
+    const first = await mission();
+    const asEvidence = await sortie.token(first.key, creation(first.access_token));
+    expect(asEvidence.body.error_description).toBe('the evidence was not accepted');
+    const asToken = await sortie.token(first.key, exchange(first.evidence));
+    expect(asToken.body).toEqual({
+      error: 'invalid_grant',
+      error_description: 'no such mission for this key',
+    });
+  });
+
+  test('a token given back cannot be exchanged', async () => {
+    const first = await mission();
+    await sortie.holder(first.key, 'POST', '/revoke', { form: { token: first.access_token } });
+    const { body } = await sortie.token(first.key, exchange(first.access_token));
+    expect(body.error).toBe('invalid_grant');
+  });
+
+  test('an expired token cannot be exchanged', async () => {
+    const first = await mission();
+    sortie.clock.ahead += 301;
+    try {
+      expect((await sortie.token(first.key, exchange(first.access_token))).body.error).toBe('invalid_grant');
+    } finally {
+      sortie.clock.ahead -= 301;
+    }
+  });
+
+  test('declares nothing: an intent or a mission id beside a token is refused', async () => {
+    const first = await mission();
+    for (const extra of [{ mission_id: first.mission_id }, { mission_intent: '{"intent":{}}' }]) {
+      const { body } = await sortie.token(first.key, exchange(first.access_token, extra));
+      expect(body.error).toBe('invalid_request');
+    }
+  });
+});
+
+describe('the holder alone', () => {
+  let held: TokenBody & { key: KeyHolder };
+  beforeAll(async () => {
+    held = await mission();
+  });
+
+  test('reads its manifest, without values', async () => {
+    const { status, body } = await sortie.holder(held.key, 'GET', `/missions/${held.mission_id}`, {
+      token: held.access_token,
+    });
+    expect(status).toBe(200);
+    expect(body['mission']).toMatchObject({ id: held.mission_id, state: 'active', version: 1 });
+    expect(JSON.stringify(body)).not.toContain(held.access_token.slice(-20));
+  });
+
+  test('another key, another mission’s token and an unknown mission: identical answers', async () => {
+    const other = await mission();
+    const answers = await Promise.all([
+      sortie.holder(await newKey(), 'GET', `/missions/${held.mission_id}`, { token: held.access_token }),
+      sortie.holder(other.key, 'GET', `/missions/${held.mission_id}`, { token: other.access_token }),
+      sortie.holder(other.key, 'GET', '/missions/msn_unknown', { token: other.access_token }),
+      sortie.holder(other.key, 'POST', `/missions/${held.mission_id}/complete`, {
+        token: other.access_token,
+      }),
+    ]);
+    for (const { status, body } of answers) {
+      expect(status).toBe(404);
+      expect(body).toEqual(answers[0]?.body);
+    }
+  });
+
+  test('bearer use of its bound token is refused', async () => {
+    for (const authorization of [`Bearer ${held.access_token}`, held.access_token, '']) {
+      const target = `${sortie.url}/missions/${held.mission_id}`;
+      const response = await fetch(target, {
+        headers: { authorization, dpop: await sortie.proof(held.key, 'GET', target) },
+      });
+      expect(response.status).toBe(401);
+    }
+  });
+
+  test('a proof without the digest of this token, or with another’s, is refused', async () => {
+    const target = `${sortie.url}/missions/${held.mission_id}`;
+    for (const ath of [undefined, 'AAAA', 'x'.repeat(43)]) {
+      const response = await fetch(target, {
+        headers: {
+          authorization: `DPoP ${held.access_token}`,
+          dpop: await sortie.proof(held.key, 'GET', target, ath === undefined ? {} : { ath }),
+        },
+      });
+      expect(response.status).toBe(400);
+      expect(((await response.json()) as { type: string }).type).toBe(
+        'urn:sortie:problem:invalid_dpop_proof',
+      );
+    }
+  });
+
+  test('gives back a token: nobody else can, and the answer tells a thief nothing', async () => {
+    const victim = await mission();
+    const thief = await sortie.holder(await newKey(), 'POST', '/revoke', {
+      form: { token: victim.access_token },
+    });
+    const nonsense = await sortie.holder(await newKey(), 'POST', '/revoke', { form: { token: 'nonsense' } });
+    expect([thief.status, thief.body]).toEqual([200, {}]);
+    expect([nonsense.status, nonsense.body]).toEqual([200, {}]);
+    expect((await sortie.introspect(victim.access_token))['active']).toBe(true);
+    const own = await sortie.holder(victim.key, 'POST', '/revoke', { form: { token: victim.access_token } });
+    expect(own.status).toBe(200);
+    expect(await sortie.introspect(victim.access_token)).toEqual({ active: false });
+    // Again is harmless.
+    expect(
+      (await sortie.holder(victim.key, 'POST', '/revoke', { form: { token: victim.access_token } })).status,
+    ).toBe(200);
+  });
+
+  test('completes its mission: every token of it is refused from then on', async () => {
+    const done = await mission();
+    const mail = await sortie.token(done.key, exchange(done.access_token));
+    const { status } = await sortie.holder(done.key, 'POST', `/missions/${done.mission_id}/complete`, {
+      token: done.access_token,
+    });
+    expect(status).toBe(204);
+    expect(await sortie.introspect(done.access_token)).toEqual({ active: false });
+    expect(await sortie.introspect(mail.body.access_token, 'mail')).toEqual({ active: false });
+    const renewed = await sortie.token(
+      done.key,
+      renewal(await sortie.evidence({ run: done.instance }), done.mission_id),
+    );
+    expect(renewed.body).toEqual({ error: 'invalid_grant', mission_error: 'mission_completed' });
+    const again = await sortie.holder(done.key, 'POST', `/missions/${done.mission_id}/complete`, {
+      token: done.access_token,
+    });
+    expect([again.status, again.body['mission_error']]).toEqual([409, 'mission_completed']);
+  });
+});
