@@ -5,6 +5,7 @@ import type { Server } from 'node:http';
 import { dirname } from 'node:path';
 import pino from 'pino';
 import { createAttestation } from './attesters/create.ts';
+import { issueEnrolmentCode, redeemEnrolmentCode } from './attesters/enrolment.ts';
 import type { AttestationRegistry } from './attesters/registry.ts';
 import { type LoadedConfig, loadConfig, readSecret, relativeTo } from './config/load.ts';
 import { templateOf, templateSchema } from './config/template-schema.ts';
@@ -136,6 +137,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     max_token_seconds: () => loaded.policy.max_token_seconds,
     audience_of: (id) => loaded.policy.verifiers.find((verifier) => verifier.id === id)?.audience ?? null,
   });
+  const enrolmentSecret = seal.derive('enrolment');
   const metrics = createMetrics();
   const announced = new Map<string, string>();
 
@@ -157,6 +159,10 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     ),
     parseTemplate: (value) =>
       templateOf(readShape(value, templateSchema, 'template') as Parameters<typeof templateOf>[0]),
+    enrolment: {
+      issue: (grant) => issueEnrolmentCode(enrolmentSecret, grant),
+      redeem: (request, proved) => redeemEnrolmentCode(enrolmentSecret, request, proved),
+    },
     explainEvidence: (token) =>
       attestation.explain({ type: 'urn:ietf:params:oauth:token-type:jwt', token }, { now: clock.now() }),
     rotateKeys: (emergency, actor) => rotateKeys(ports, keys, emergency, actor),
@@ -167,7 +173,8 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
       if (event.cause !== undefined)
         log.error({ route: event.route, error: faultOf(event.cause) }, 'request failed');
       else if (event.refused)
-        log.info({ route: event.route, status: event.status, ...event.refused }, 'request refused');
+        // Asking for a nonce is how every proof begins: no news.
+        log[event.refused.tag === 'use_dpop_nonce' ? 'debug' : 'info']({ route: event.route, status: event.status, ...event.refused }, 'request refused');
     },
   });
 

@@ -242,6 +242,45 @@ export function addAdminCommands(program: Command, terminal: Terminal): void {
       ),
     );
 
+  connected(keys.command('enrol-code'))
+    .description('A one-time code with which a machine enrols its own key')
+    .argument('<agent>', 'agent id that the key will stand for, such as laptop/alice')
+    .option('--ttl <seconds>', 'life of the code', '900')
+    .action((agent: string, options: Common & { ttl: string }) =>
+      call(
+        options,
+        'POST',
+        '/enrolments',
+        { agent, code_ttl_seconds: Number(options.ttl) },
+        (answer) => `${String(answer['code'])}\n`,
+      ),
+    );
+  connected(keys.command('list'))
+    .description('Enrolled keys')
+    .action((options: Common) =>
+      call(options, 'GET', '/enrolled-keys', undefined, (answer) =>
+        table(
+          ['ID', 'AGENT', 'BY', 'UNTIL', 'REVOKED'],
+          (answer['items'] as Answer[]).map((key) =>
+            ['id', 'agent', 'created_by', 'expires_at', 'revoked_at'].map((name) => String(key[name] ?? '')),
+          ),
+        ),
+      ),
+    );
+  connected(keys.command('revoke'))
+    .description('Revoke an enrolled key and end what it holds')
+    .argument('<id>')
+    .requiredOption('--reason <text>')
+    .action((id: string, options: Common & { reason: string }) =>
+      call(
+        options,
+        'POST',
+        `/enrolled-keys/${encodeURIComponent(id)}/revoke`,
+        { reason: options.reason },
+        (answer) => `revoked; ${String(answer['missions'])} mission(s) ended\n`,
+      ),
+    );
+
   const attest = program.command('attest').description('Workload attestation');
   connected(attest.command('test'))
     .description(

@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { ConfigFault } from '../config/yaml.ts';
 import { addAdminCommands } from './admin.ts';
+import { addAgentCommands } from './agent.ts';
 import { addLocalCommands } from './local.ts';
 import { addServeCommand } from './serve.ts';
 import { Failure, type Terminal } from './terminal.ts';
@@ -15,6 +16,7 @@ export async function runCli(argv: readonly string[], terminal: Terminal): Promi
   addServeCommand(program, terminal);
   addLocalCommands(program, terminal);
   addAdminCommands(program, terminal);
+  addAgentCommands(program, terminal);
   try {
     await program.parseAsync([...argv]);
     return 0;

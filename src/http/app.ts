@@ -12,6 +12,7 @@ import type { Route } from './route.ts';
 import { adminRoutes } from './routes/admin.ts';
 import { adminOperationRoutes } from './routes/admin-operations.ts';
 import { agentRoutes } from './routes/agents.ts';
+import { type Enrolment, enrolmentRoutes } from './routes/enrolment.ts';
 import { metadataRoutes } from './routes/metadata.ts';
 import { assertionOf, verifierRoutes } from './routes/verifiers.ts';
 import { createHttpServer, type RequestObservation } from './server.ts';
@@ -23,6 +24,7 @@ export interface AppParts {
   readonly statusList: (id: string) => Promise<string>;
   readonly verifiers: VerifierAuthentication;
   readonly parseTemplate: (value: unknown) => TemplateDocument;
+  readonly enrolment: Enrolment;
   readonly explainEvidence: (token: string) => Promise<unknown>;
   readonly rotateKeys: (emergency: boolean, actor: string) => Promise<unknown>;
   readonly metrics: { readonly content_type: string; text(): Promise<string> };
@@ -38,6 +40,7 @@ export function routeTable(parts: AppParts): Route[] {
     ...metadataRoutes(ports, parts.statusList),
     ...adminRoutes(ports, parts),
     ...adminOperationRoutes(parts),
+    ...enrolmentRoutes(ports, parts.enrolment),
     ...operationRoutes(parts),
   ];
 }
