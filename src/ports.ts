@@ -3,8 +3,7 @@
  * Every method may fail; a failure of recording fails the operation (architecture rule 4).
  */
 
-import type { AuthoritySet, Containment } from './domain/authority/index.ts';
-import type { Catalogue } from './domain/authority/index.ts';
+import type { AuthoritySet, Catalogue, Containment } from './domain/authority/index.ts';
 import type { DispatchRule } from './domain/grant.ts';
 import type { JsonObject } from './domain/json.ts';
 import type { JsonAct, Mission, MissionEvent, MissionState, Tier } from './domain/mission.ts';
@@ -489,8 +488,11 @@ export interface MissionQuery {
   readonly limit: number;
 }
 
+/** What is alive and would be ended: live missions, and unexpired credentials of theirs. */
 export interface BlastRadius {
+  /** Exact. */
   readonly missions: number;
+  /** At most 10,000 of them. */
   readonly mission_ids: readonly string[];
   readonly credentials: readonly {
     readonly type: string;
@@ -508,6 +510,7 @@ export interface Store {
 
   mission(id: string): Promise<Mission | null>;
   missionByCreation(agent: string, jkt: string, creation_request_id: string): Promise<Mission | null>;
+  /** Newest first. A page may be short and still not be the last: the cursor says so. */
   missions(query: MissionQuery): Promise<Page<Mission>>;
   /** The mission and everything below it, root first. */
   missionTree(id: string): Promise<readonly Mission[]>;
@@ -552,7 +555,11 @@ export interface Store {
   auditSegments(): Promise<readonly AuditSegment[]>;
 
   meta(key: string): Promise<string | null>;
-  /** Removes what policy no longer keeps: spent ids, expired entries, old missions. Bounded per call. */
+  /**
+   * Removes what policy no longer keeps: spent ids, expired entries, ended missions (never within a day of their
+   * end: idempotency), and audit records by whole sealed segments, oldest first. Bounded per call: repeat while
+   * it removes something.
+   */
   prune(now: number, keep: RetentionPolicy): Promise<{ readonly removed: number }>;
   /** Whether a write would succeed now; for readiness. */
   healthy(): Promise<boolean>;
