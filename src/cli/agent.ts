@@ -10,18 +10,19 @@ import { generateProofKey, prove } from '../sdk/agent/proof-key.ts';
 
 import { Failure, type Terminal } from './terminal.ts';
 
-const KEY_FILE = join(homedir(), '.sortie', 'key.jwk');
 
 export function addAgentCommands(program: Command, terminal: Terminal): void {
   const urlOf = (options: { url?: string }) =>
     options.url ?? terminal.env['SORTIE_URL'] ?? 'http://127.0.0.1:8480';
+
+  const keyFile = terminal.env['SORTIE_KEY_FILE'] ?? join(homedir(), '.config', 'sortie', 'key.json');
 
   program
     .command('enrol')
     .description('Enrol this machine: make a key and redeem a one-time code (standard input, or --code-file)')
     .option('--url <url>', 'the broker (SORTIE_URL; default http://127.0.0.1:8480)')
     .option('--code-file <file>', 'file with the code')
-    .option('--key <file>', 'where the key is kept (0600)', KEY_FILE)
+    .option('--key <file>', 'where the key is kept (0600; SORTIE_KEY_FILE)', keyFile)
     .action(async (options: { url?: string; codeFile?: string; key: string }) => {
       const url = urlOf(options);
       const code = (

@@ -11,8 +11,8 @@ import {
   intersect,
   isAtOrBelow,
   isResourceAccess,
-  normalResource,
   type Narrowing,
+  normalResource,
 } from './authority/index.ts';
 import { Denied, malformed } from './denial.ts';
 import type { ParsedIntent } from './intent.ts';

@@ -51,9 +51,11 @@ export function parseIntent(value: JsonValue | undefined): ParsedIntent {
   const intent = readObject(value, 'intent', INTENT_MEMBERS);
   readText(intent['goal'], 'intent.goal', GOAL_MAX);
   const resources = readTexts(intent['resources'], 'intent.resources', LIST_MAX, RESOURCE_MAX);
-  if (new Set(resources).size !== resources.length) throw malformed('intent.resources names a resource twice');
+  if (new Set(resources).size !== resources.length)
+    throw malformed('intent.resources names a resource twice');
   const expires_at = readInstant(intent['expires_at'], 'intent.expires_at');
-  if (intent['constraints'] !== undefined) readTexts(intent['constraints'], 'intent.constraints', LIST_MAX, TEXT_MAX);
+  if (intent['constraints'] !== undefined)
+    readTexts(intent['constraints'], 'intent.constraints', LIST_MAX, TEXT_MAX);
   if (intent['success_criteria'] !== undefined)
     readTexts(intent['success_criteria'], 'intent.success_criteria', LIST_MAX, TEXT_MAX);
   if (intent['purpose'] !== undefined) readText(intent['purpose'], 'intent.purpose', 128);
@@ -92,5 +94,9 @@ function readControls(value: JsonValue): MissionControls {
 export function requireSupportedControls(controls: MissionControls | undefined): void {
   for (const member of ['max_budget', 'max_calls', 'max_egress_volume'] as const)
     if (controls?.[member] !== undefined)
-      throw new Denied({ tag: 'access_denied', reason: 'unsupported_control', detail: `intent.controls.${member}` });
+      throw new Denied({
+        tag: 'access_denied',
+        reason: 'unsupported_control',
+        detail: `intent.controls.${member}`,
+      });
 }

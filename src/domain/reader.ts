@@ -3,7 +3,7 @@
  * value, which may be a secret in the wrong place.
  */
 import { Denied, malformed } from './denial.ts';
-import { type JsonObject, type JsonValue, isJsonObject } from './json.ts';
+import { isJsonObject, type JsonObject, type JsonValue } from './json.ts';
 
 /** An object with only `members`. @throws Denied `invalid_request` */
 export function readObject(value: JsonValue | undefined, at: string, members: readonly string[]): JsonObject {
@@ -43,7 +43,8 @@ export function readCount(value: JsonValue | undefined, at: string): number {
 export function readInstant(value: JsonValue | undefined, at: string): number {
   const text = readText(value, at, 40);
   const seconds = instant(text);
-  if (seconds === null) throw malformed(`${at} must be an RFC 3339 time with an offset, such as 2026-12-31T23:59:59Z`);
+  if (seconds === null)
+    throw malformed(`${at} must be an RFC 3339 time with an offset, such as 2026-12-31T23:59:59Z`);
   return seconds;
 }
 
