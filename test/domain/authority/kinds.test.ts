@@ -1,11 +1,14 @@
 /** The conformance suite of constraint kinds: each must pass every law, and a new one is added in one line. */
 import * as fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import type { ConstraintKind } from '../../../src/domain/authority/constraints/kind.ts';
 import { KINDS } from '../../../src/domain/authority/constraints/kinds.ts';
 import { parameterKind } from '../../../src/domain/authority/constraints/parameters.ts';
 import { canonicalize, type JsonValue } from '../../../src/domain/json.ts';
 import { call, constraintValues, isAccepted, now_seconds, parameter, RUNS } from './arbitraries.ts';
+
+// The long run takes its time; a hang is still found.
+vi.setConfig({ testTimeout: 30_000 + RUNS * 30 });
 
 const suites: readonly (readonly [ConstraintKind<unknown>, fc.Arbitrary<JsonValue>])[] = [
   ...KINDS.map((kind) => [kind, constraintValues[kind.key] ?? fc.constant(null)] as const),

@@ -1,6 +1,6 @@
 /** The laws of whole sets, on random authority. A million cases: SORTIE_PROPERTY_RUNS=1000000. */
 import * as fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import {
   type AuthoritySet,
   type Call,
@@ -17,6 +17,9 @@ import {
 } from '../../../src/domain/authority/index.ts';
 import { canonicalize } from '../../../src/domain/json.ts';
 import { call, entry, isAccepted, now_seconds, RUNS, resources, set } from './arbitraries.ts';
+
+// The long run takes its time; a hang is still found.
+vi.setConfig({ testTimeout: 30_000 + RUNS * 30 });
 
 const options = { numRuns: RUNS };
 const ok = (a: AuthoritySet, b: AuthoritySet) => within(a, b).ok;
