@@ -45,9 +45,9 @@ export function createClientAssertions(options: {
     keys: readonly JWK[],
     id: string,
   ): Promise<number | null> {
-    const header = decodeProtectedHeader(assertion);
+    const header = headerOf(assertion);
+    if (header === null) return null;
     const { alg } = header;
-    if (alg === undefined || !ALGS.includes(alg) || !TYPS.includes(header.typ?.toLowerCase())) return null;
     for (const jwk of keys) {
       if (header.kid !== undefined && jwk.kid !== undefined && header.kid !== jwk.kid) continue;
       try {
@@ -110,4 +110,16 @@ export function createClientAssertions(options: {
       }
     },
   };
+}
+
+/** Null for whatever is not a header that a verifier would write. */
+function headerOf(assertion: string): { readonly alg: string; readonly kid?: string } | null {
+  try {
+    const { alg, typ, kid } = decodeProtectedHeader(assertion);
+    if (alg === undefined || !ALGS.includes(alg)) return null;
+    if (!TYPS.includes(typeof typ === 'string' ? typ.toLowerCase() : typ)) return null;
+    return { alg, ...(kid !== undefined && { kid }) };
+  } catch {
+    return null;
+  }
 }
