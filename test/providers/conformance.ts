@@ -25,6 +25,8 @@ export interface Counterpart<E extends ProviderEntry> {
   readonly broker_secrets: readonly string[];
   /** Whether what was delivered works at the counterpart now. */
   works(deliver: JsonObject): Promise<boolean>;
+  /** What a recorded revocation has beyond the plan, where the plan alone asks the counterpart nothing. */
+  readonly recorded?: Revocation;
   /** The parts of what was delivered that nobody else may see. */
   secrets(deliver: JsonObject): readonly string[];
   /** How many credentials of ours live at the counterpart; null where nobody can count them. */
@@ -227,12 +229,12 @@ export function conforms<E extends ProviderEntry>(counterpart: () => Counterpart
   });
 
   it('gives up on a counterpart that never answers, and says that it may try again', async () => {
-    const { entry, at, broker_secrets } = counterpart();
+    const { entry, at, broker_secrets, recorded } = counterpart();
     const silent = await silentServer();
     const provider = at(silent.port);
     try {
       const request = leaseRequest<E>(entry);
-      const plan = provider.plan(request, now());
+      const plan = { ...provider.plan(request, now()), ...recorded };
       for (const work of [() => issued(provider, request), () => provider.revoke(plan, now())]) {
         const fault = await faultOf(work());
         expect(['timeout', 'unavailable']).toContain(fault.code);
@@ -246,12 +248,12 @@ export function conforms<E extends ProviderEntry>(counterpart: () => Counterpart
   });
 
   it('says that nobody is there', async () => {
-    const { entry, at, broker_secrets } = counterpart();
+    const { entry, at, broker_secrets, recorded } = counterpart();
     const gone = await silentServer();
     await gone.close();
     const provider = at(gone.port);
     const request = leaseRequest<E>(entry);
-    const plan = provider.plan(request, now());
+    const plan = { ...provider.plan(request, now()), ...recorded };
     for (const work of [() => issued(provider, request), () => provider.revoke(plan, now())]) {
       const fault = await faultOf(work());
       expect(fault.code).toBe('unavailable');
