@@ -87,7 +87,9 @@ export function permits(authority: CompiledAuthority, call: Call, now_seconds: n
 }
 
 /** A call comes from somebody else's code: its types are a wish. */
-function isCall({ action, resource, parameters, context }: Call): boolean {
+function isCall(call: Call): boolean {
+  if (typeof call !== 'object' || call === null) return false;
+  const { action, resource, parameters, context } = call;
   return (
     typeof action === 'string' &&
     typeof resource === 'string' &&

@@ -133,6 +133,9 @@ describe('a call', () => {
   });
 
   it.each([
+    null,
+    undefined,
+    'a.read',
     { ...call, action: 5 },
     { ...call, action: ['a.read'] },
     { ...call, resource: undefined },
@@ -165,6 +168,54 @@ describe('a call', () => {
     ]);
     expect(permits(windowed, call, Number.NaN)?.code).toBe('constraint_unevaluable');
     expect(permits(windowed, call, Number.POSITIVE_INFINITY)?.code).toBe('constraint_unevaluable');
+  });
+
+  it('with a value that is no JSON equals nothing, and is no error', () => {
+    const cycle: { self?: unknown } = {};
+    cycle.self = cycle;
+    const rule = { parameters: { p: { one_of: [{ a: 1 }, 'x'] } } };
+    const compiled = compile(parseAuthoritySet([access(['a.read'], { constraints: rule })], 'x'));
+    for (const p of [
+      cycle,
+      new Date(0),
+      { a: Number.NaN },
+      { a: undefined },
+      ['\ud800'],
+      () => 1,
+      1n,
+      Number.NaN,
+    ]) {
+      const odd = { ...call, parameters: { p } } as unknown as Call;
+      expect(permits(compiled, odd, 0)?.code).toBe('constraint_violated');
+    }
+    expect(permits(compiled, { ...call, parameters: { p: { a: 1 } } }, 0)).toBeNull();
+  });
+
+  it('with facts in a wrong form is not judged by them', () => {
+    const rule = { parameters: { p: { origin: { in: ['mission'], from: [{ action: 'a', field: 'f' }] } } } };
+    const compiled = compile(parseAuthoritySet([access(['a.read'], { constraints: rule })], 'x'));
+    const from = { action: 'a', field: 'f' };
+    const judged = (origins: unknown) =>
+      permits(compiled, { ...call, parameters: { p: 1 }, context: { origins } } as unknown as Call, 0)?.code;
+    expect(judged({ p: { origin: 'mission', from } })).toBeUndefined();
+    const wrong = [
+      null,
+      'p',
+      { p: null },
+      { p: 'mission' },
+      { p: [null] },
+      { p: [undefined] },
+      { p: undefined },
+      { p: { from } },
+    ];
+    for (const origins of [
+      ...wrong,
+      { p: { origin: 'mission', from: null } },
+      { p: { origin: 'mission', from: 'a' } },
+    ]) {
+      expect(judged(origins)).toBe('constraint_unevaluable');
+    }
+    expect(judged(Object.create({ p: { origin: 'mission', from } }))).toBe('constraint_unevaluable');
   });
 
   it('with 10,000 list elements is judged element by element', () => {

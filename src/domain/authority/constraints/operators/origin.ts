@@ -95,28 +95,27 @@ export function evaluateOrigin(rule: OriginRule, call: Call, name: string): Verd
   const origins = call.context.origins;
   if (typeof origins !== 'object' || origins === null || !Object.hasOwn(origins, name)) return 'unevaluable';
   const facts = origins[name];
-  if (facts === undefined) return 'unevaluable';
   if (!isFactList(facts)) return judge(rule, facts);
   if (facts.length === 0) return 'unevaluable';
   for (let at = 0; at < facts.length; at++) {
-    const fact = facts[at];
-    const verdict = fact === undefined ? 'unevaluable' : judge(rule, fact);
+    const verdict = judge(rule, facts[at]);
     if (verdict !== 'met') return verdict;
   }
   return 'met';
 }
 
-function isFactList(facts: OriginFact | readonly OriginFact[]): facts is readonly OriginFact[] {
+function isFactList(facts: OriginFact | readonly OriginFact[] | undefined): facts is readonly OriginFact[] {
   return Array.isArray(facts);
 }
 
-function judge(rule: OriginRule, fact: OriginFact): Verdict {
+function judge(rule: OriginRule, fact: OriginFact | undefined): Verdict {
+  if (typeof fact !== 'object' || fact === null) return 'unevaluable';
   if (!ORIGINS.includes(fact.origin)) return 'unevaluable';
   if (rule.in !== null && !rule.in.has(fact.origin)) return 'violated';
   const sources = rule.from;
   if (sources === null) return 'met';
   const source = fact.from;
-  if (source === undefined) return 'unevaluable';
+  if (typeof source !== 'object' || source === null) return 'unevaluable';
   for (let at = 0; at < sources.length; at++) {
     const step = sources[at];
     if (step !== undefined && sameStep(step, source)) return 'met';

@@ -1,5 +1,6 @@
 /** Finite sets of JSON values, for `exact`, `one_of`, `not_one_of`, `subset` and `contains`. */
 
+import { Denied } from '../../../denial.ts';
 import { canonicalize, type JsonValue } from '../../../json.ts';
 import { badAuthority, readList } from '../../parse.ts';
 import { isSubsetOf } from '../../subset.ts';
@@ -49,7 +50,17 @@ export function readValue(value: JsonValue, path: string): JsonValue {
 
 export function has(set: ValueSet, value: JsonValue): boolean {
   if (isScalar(value)) return set.scalars.has(value);
-  return set.compounds.size > 0 && set.compounds.has(canonicalize(value));
+  return set.compounds.size > 0 && hasCompound(set.compounds, value);
+}
+
+/** A call's value may be no JSON at all: then it equals nothing. */
+function hasCompound(compounds: ValueSet['compounds'], value: JsonValue): boolean {
+  try {
+    return compounds.has(canonicalize(value));
+  } catch (error) {
+    if (error instanceof Denied) return false;
+    throw error;
+  }
 }
 
 export function size(set: ValueSet): number {
