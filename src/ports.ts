@@ -95,6 +95,8 @@ export interface Proofs {
       readonly method: string;
       readonly url: string;
       readonly access_token?: string;
+      /** A proof made for a resource server carries no nonce of the broker. */
+      readonly nonce?: 'required' | 'absent';
       readonly now: number;
     },
   ): Promise<VerifiedProof>;
@@ -321,7 +323,8 @@ export type Write =
    */
   | {
       readonly kind: 'transition_all';
-      readonly selector: Selector;
+      /** `issuer`: every mission there is, as after a restored backup. */
+      readonly selector: Selector | { readonly kind: 'issuer'; readonly key: string };
       readonly event: MissionEvent;
       readonly at: number;
       readonly reason: string;

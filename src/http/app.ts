@@ -12,6 +12,7 @@ import type { Route } from './route.ts';
 import { adminRoutes } from './routes/admin.ts';
 import { adminOperationRoutes } from './routes/admin-operations.ts';
 import { agentRoutes } from './routes/agents.ts';
+import { authzenRoutes } from './routes/authzen.ts';
 import { type Enrolment, enrolmentRoutes } from './routes/enrolment.ts';
 import { metadataRoutes } from './routes/metadata.ts';
 import { assertionOf, verifierRoutes } from './routes/verifiers.ts';
@@ -37,6 +38,7 @@ export function routeTable(parts: AppParts): Route[] {
   return [
     ...agentRoutes(ports),
     ...verifierRoutes(ports, parts),
+    ...authzenRoutes(ports),
     ...metadataRoutes(ports, parts.statusList),
     ...adminRoutes(ports, parts),
     ...adminOperationRoutes(parts),

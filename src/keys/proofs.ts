@@ -52,7 +52,10 @@ export function createProofs(options: { readonly seal: Seal; readonly require_no
         window_seconds: PROOF_WINDOW_SECONDS,
       });
       // The nonce is checked before the signature: a proof without one costs the broker next to nothing.
-      if (claims.nonce === undefined ? options.require_nonce : !nonces.hold(claims.nonce, expect.now))
+      if (
+        expect.nonce !== 'absent' &&
+        (claims.nonce === undefined ? options.require_nonce : !nonces.hold(claims.nonce, expect.now))
+      )
         throw new Denied({ tag: 'use_dpop_nonce' });
       // The proof's header is the same text for every proof by one key.
       const id = parts.signed.slice(0, parts.signed.indexOf('.'));
