@@ -2,7 +2,7 @@
  * What every attester is to the registry. Attesters appraise one kind of evidence each; the registry chooses
  * one, applies the trust rules, and turns every {@link Refusal} into the one constant answer.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { JsonObject } from '../domain/json.ts';
 import type { Tier } from '../domain/mission.ts';
 import type { CompiledTrustRule } from '../domain/trust.ts';
@@ -90,5 +90,5 @@ export interface ParsedEvidence {
 
 /** `sha-256:` of a text, base64url. */
 export function digestOf(text: string): string {
-  return 'sha-256:' + createHash('sha256').update(text).digest('base64url');
+  return 'sha-256:' + hash('sha256', text, 'base64url');
 }

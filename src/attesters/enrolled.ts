@@ -6,6 +6,7 @@
  *     {"typ":"sortie-evidence+jwt","alg":"ES256","kid":"<thumbprint>"}
  *     {"iss":"urn:sortie:enrolled","aud":"<broker issuer>","iat":..,"exp":..,"jti":"..","cnf":{"jkt":".."}}
  */
+import type { KeyObject } from 'node:crypto';
 import { ENROLLED_ISSUER, ENROLLED_TYP, isThumbprint, SELF_SIGNED_MAX_SECONDS } from '../domain/evidence.ts';
 import { isJsonObject, type JsonObject } from '../domain/json.ts';
 import { matchesPattern, type Pattern } from '../domain/trust.ts';
@@ -21,6 +22,7 @@ import { checkAudience, checkTimes, numericDate, requireKey } from './claims.ts'
 import { importKey } from './jwks.ts';
 import { type Algorithm, verifyJws } from './jws.ts';
 import { requireJws } from './oidc.ts';
+import { recent } from './recent.ts';
 
 export interface EnrolledAttesterOptions {
   readonly name: string;
@@ -33,6 +35,8 @@ export interface EnrolledAttesterOptions {
 
 const KEY_ALGORITHMS: readonly Algorithm[] = ['ES256', 'ES384', 'Ed25519', 'EdDSA', 'RS256', 'PS256'];
 const MAX_JTI_CHARACTERS = 256;
+/** Importing costs as much as verifying. A thumbprint names one key for ever; its record is read each time. */
+const imported = recent<KeyObject>(1_000);
 
 export function enrolledAttester(options: EnrolledAttesterOptions): Attester {
   return {
@@ -65,8 +69,9 @@ async function appraise(
   if (options.agents !== null && !options.agents.some((pattern) => matchesPattern(pattern, record.agent))) {
     throw new Refusal('no_rule_matched', "this attester may not vouch for the key's agent");
   }
-  const key = importKey(record.jwk);
+  const key = imported.get(jkt) ?? importKey(record.jwk);
   if (key === null) throw new Refusal('key_unknown', 'the enrolled key is not a usable public key');
+  imported.set(jkt, key);
   verifyJws(jws, KEY_ALGORITHMS, key);
   return {
     claims: { agent: record.agent, key_id: record.id, jkt },

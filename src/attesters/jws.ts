@@ -12,6 +12,7 @@ import { constants, type KeyObject, verify as verifySignature } from 'node:crypt
 import { Denied } from '../domain/denial.ts';
 import { isJsonObject, type JsonObject, parseJson } from '../domain/json.ts';
 import { digestOf, Refusal } from './attester.ts';
+import { recent } from './recent.ts';
 
 /** Asymmetric signatures only: there is no spelling of `none` or HMAC to configure. */
 export const ALGORITHMS = [
@@ -76,9 +77,35 @@ export function parseJws(token: string, options: { readonly x5c: boolean }): Com
   if (first > (options.x5c ? MAX_X5C_HEADER_CHARACTERS : MAX_HEADER_CHARACTERS)) {
     throw new Refusal('evidence_too_large', 'the header is larger than a header may be');
   }
-  const header = readObject(token.slice(0, first), 'header', 4);
+  const { header, alg, kid, typ } = readHeader(token.slice(0, first), options.x5c);
+  const signature = decode(token.slice(second + 1), 'signature');
+  if (signature.length === 0) throw new Refusal('bad_signature', 'the signature is empty');
+  const signing_input = token.slice(0, second);
+  return {
+    header,
+    alg,
+    kid,
+    typ,
+    claims: readObject(token.slice(first + 1, second), 'payload', 16),
+    signing_input,
+    signature,
+    digest: digestOf(signing_input),
+  };
+}
+
+type Header = Pick<CompactJws, 'header' | 'alg' | 'kid' | 'typ'>;
+
+/** An issuer's tokens share a handful of headers: a short one that was sound once is sound again. */
+const seenHeaders = recent<Header>(64);
+const MAX_REMEMBERED_CHARACTERS = 256;
+
+function readHeader(part: string, x5c: boolean): Header {
+  const memorable = !x5c && part.length <= MAX_REMEMBERED_CHARACTERS;
+  const seen = memorable ? seenHeaders.get(part) : undefined;
+  if (seen !== undefined) return seen;
+  const header = readObject(part, 'header', 4);
   for (const member of REFUSED_MEMBERS) {
-    if (member === 'x5c' && options.x5c) continue;
+    if (member === 'x5c' && x5c) continue;
     if (Object.hasOwn(header, member))
       throw new Refusal('header_refused', `header member "${member}" is refused`);
   }
@@ -87,20 +114,14 @@ export function parseJws(token: string, options: { readonly x5c: boolean }): Com
     throw new Refusal('algorithm_refused', 'alg is not one of the asymmetric signatures');
   const kid = optionalText(header, 'kid');
   if (kid !== null && kid.length > MAX_KID_CHARACTERS) throw new Refusal('header_refused', 'kid is too long');
-  const typ = optionalText(header, 'typ');
-  const signature = decode(token.slice(second + 1), 'signature');
-  if (signature.length === 0) throw new Refusal('bad_signature', 'the signature is empty');
-  const signing_input = token.slice(0, second);
-  return {
-    header,
-    alg,
-    kid,
-    typ: typ === null ? null : typ.toLowerCase().replace(/^application\//, ''),
-    claims: readObject(token.slice(first + 1, second), 'payload', 16),
-    signing_input,
-    signature,
-    digest: digestOf(signing_input),
-  };
+  const typ =
+    optionalText(header, 'typ')
+      ?.toLowerCase()
+      .replace(/^application\//, '') ?? null;
+  const read = { header, alg, kid, typ };
+  // A copy: a slice would keep the whole token, evidence and all, in memory with it.
+  if (memorable) seenHeaders.set(Buffer.from(part).toString('latin1'), read);
+  return read;
 }
 
 /**

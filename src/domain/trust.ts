@@ -203,6 +203,8 @@ export interface Template {
 }
 
 const SAFE = /^[A-Za-z0-9._-]$/;
+const ALL_SAFE = /^[A-Za-z0-9._-]*$/;
+const ONLY_DOTS = /^\.+$/;
 const LITERAL = /^[A-Za-z0-9._:/@-]*$/;
 
 /**
@@ -241,7 +243,8 @@ export function parseTemplate(text: string): Template {
  * write another agent's id. A value of dots alone is encoded too: `..` must not look like a path step.
  */
 export function escapeClaim(value: string): string {
-  const dotsOnly = value !== '' && [...value].every((character) => character === '.');
+  const dotsOnly = ONLY_DOTS.test(value);
+  if (!dotsOnly && ALL_SAFE.test(value)) return value;
   let out = '';
   for (const byte of Buffer.from(value, 'utf8')) {
     const character = String.fromCharCode(byte);

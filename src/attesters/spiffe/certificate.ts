@@ -151,6 +151,7 @@ function readNameConstraints(
 
 /**
  * Verifies a path from the first certificate to one of the roots, in the order given (RFC 5280 section 6).
+ * @returns the seconds between which every certificate of the path is valid
  * @throws Refusal
  */
 export function verifyChain(
@@ -158,19 +159,22 @@ export function verifyChain(
   roots: readonly Certificate[],
   trust_domain: string,
   at: { readonly now: number; readonly leeway_seconds: number },
-): void {
+): { readonly from: number; readonly until: number } {
   const [leaf, ...intermediates] = chain;
   if (leaf === undefined) throw refuse('no certificate');
   checkLeaf(leaf);
   checkTime(leaf, at);
   let current = leaf;
+  let { not_before: from, not_after: until } = leaf;
   for (let below = 0; ; below++) {
     const root = roots.find((candidate) => issued(candidate, current));
     const issuer = root ?? intermediates[below];
     if (issuer === undefined) throw refuse('the chain does not end at the trust domain’s bundle');
     checkAuthority(issuer, below, trust_domain);
     checkTime(issuer, at);
-    if (root !== undefined) return;
+    from = Math.max(from, issuer.not_before);
+    until = Math.min(until, issuer.not_after);
+    if (root !== undefined) return { from, until };
     if (!issued(issuer, current)) throw refuse('a certificate of the chain did not sign the one before it');
     current = issuer;
   }

@@ -1,10 +1,11 @@
 /** SPIFFE evidence: JWT-SVIDs, and proofs signed by the key of an X509-SVID. One trust domain each. */
-import { SELF_SIGNED_MAX_SECONDS, X509_SVID_TYP } from '../../domain/evidence.ts';
+import { X509_SVID_TYP } from '../../domain/evidence.ts';
 import type { CompiledTrustRule } from '../../domain/trust.ts';
 import {
   type Appraisal,
   type AppraisalContext,
   type Attester,
+  digestOf,
   type ParsedEvidence,
   Refusal,
 } from '../attester.ts';
@@ -13,8 +14,9 @@ import { checkSelfSigned } from '../enrolled.ts';
 import { pickKey, type Refreshed } from '../jwks.ts';
 import { type Algorithm, type CompactJws, verifyJws } from '../jws.ts';
 import { checkTyp, requireJws } from '../oidc.ts';
+import { type Recent, recent } from '../recent.ts';
 import type { Bundle } from './bundle.ts';
-import { MAX_CHAIN, parseCertificate, verifyChain } from './certificate.ts';
+import { type Certificate, MAX_CHAIN, parseCertificate, verifyChain } from './certificate.ts';
 import { parseSpiffeId, type SpiffeId, spiffeClaims } from './id.ts';
 
 export interface SpiffeOptions {
@@ -49,12 +51,24 @@ export function jwtSvidAttester(options: SpiffeOptions): Attester {
   };
 }
 
+/** A chain that held under one bundle, and the seconds between which it does. */
+interface VerifiedChain {
+  readonly leaf: Certificate;
+  readonly bundle: Bundle;
+  readonly from: number;
+  readonly until: number;
+}
+
+/** An SVID lives for an hour and renews its missions often: its chain is verified once for each bundle. */
+const MAX_REMEMBERED_CHAINS = 1_000;
+
 /** Attester of JWTs signed by an X509-SVID's key, with its chain in `x5c`. */
 export function x509SvidAttester(options: SpiffeOptions): Attester {
+  const verified = recent<VerifiedChain>(MAX_REMEMBERED_CHAINS);
   return {
     ...common(options),
     type: 'urn:sortie:token-type:x509-svid',
-    appraise: (evidence, context) => appraiseX509Svid(options, evidence, context),
+    appraise: (evidence, context) => appraiseX509Svid(options, verified, evidence, context),
   };
 }
 
@@ -110,6 +124,7 @@ async function jwtKey(options: SpiffeOptions, jws: CompactJws, now: number) {
 
 async function appraiseX509Svid(
   options: SpiffeOptions,
+  verified: Recent<VerifiedChain>,
   evidence: ParsedEvidence,
   context: AppraisalContext,
 ): Promise<Appraisal> {
@@ -118,28 +133,22 @@ async function appraiseX509Svid(
   const id = spiffeIdOf(options, jws);
   const { bound_jkt, expires_at, jti } = checkSelfSigned(
     jws.claims,
-    {
-      audience: options.audience,
-      leeway_seconds: Math.min(options.times.leeway_seconds, SELF_SIGNED_MAX_SECONDS),
-    },
+    { audience: options.audience, leeway_seconds: options.times.leeway_seconds },
     context,
   );
-  const chain = readChain(jws);
+  const x5c = readX5c(jws);
+  const name = digestOf(x5c.join(' '));
+  const bundle = await options.bundle.current(context.now);
+  const known = verified.get(name);
+  const holds = known?.bundle === bundle && context.now >= known.from && context.now < known.until;
+  const chain = holds ? [known.leaf] : x5c.map((text) => parseCertificate(Buffer.from(text, 'base64')));
   const [leaf] = chain;
   if (leaf?.uris.length !== 1 || leaf.uris[0] !== id.id) {
     throw new Refusal('certificate_refused', 'the leaf’s only URI name must be the SPIFFE ID in sub');
   }
   // The proof's own signature first: it costs one verification, a chain several.
   verifyJws(jws, SVID_ALGORITHMS, leaf.x509.publicKey);
-  const at = { now: context.now, leeway_seconds: options.times.leeway_seconds };
-  const roots = async (bundle: Promise<Bundle>) =>
-    verifyChain(chain, (await bundle).authorities, options.trust_domain, at);
-  try {
-    await roots(options.bundle.current(context.now));
-  } catch (error) {
-    if (!(error instanceof Refusal) || error.code !== 'certificate_refused') throw error;
-    await roots(options.bundle.again(context.now));
-  }
+  if (!holds) verified.set(name, await verifyUnder(options, chain, leaf, bundle, context.now));
   return {
     claims: spiffeClaims(id),
     tier: 'bound',
@@ -152,6 +161,24 @@ async function appraiseX509Svid(
   };
 }
 
+/** Under the bundle at hand; if that does not hold, under a fresh one: the authority may have rotated. */
+async function verifyUnder(
+  options: SpiffeOptions,
+  chain: readonly Certificate[],
+  leaf: Certificate,
+  bundle: Bundle,
+  now: number,
+): Promise<VerifiedChain> {
+  const at = { now, leeway_seconds: options.times.leeway_seconds };
+  try {
+    return { leaf, bundle, ...verifyChain(chain, bundle.authorities, options.trust_domain, at) };
+  } catch (error) {
+    if (!(error instanceof Refusal) || error.code !== 'certificate_refused') throw error;
+    const again = await options.bundle.again(now);
+    return { leaf, bundle: again, ...verifyChain(chain, again.authorities, options.trust_domain, at) };
+  }
+}
+
 function spiffeIdOf(options: SpiffeOptions, jws: CompactJws): SpiffeId {
   const { sub } = jws.claims;
   const id = typeof sub === 'string' ? parseSpiffeId(sub) : null;
@@ -161,14 +188,15 @@ function spiffeIdOf(options: SpiffeOptions, jws: CompactJws): SpiffeId {
 }
 
 /** RFC 7515 section 4.1.6: base64 (not base64url) of DER, leaf first. */
-function readChain(jws: CompactJws) {
+function readX5c(jws: CompactJws): readonly string[] {
   const { x5c } = jws.header;
   if (!Array.isArray(x5c) || x5c.length === 0 || x5c.length > MAX_CHAIN) {
     throw new Refusal('header_refused', `x5c holds 1 to ${MAX_CHAIN} certificates`);
   }
   return x5c.map((entry) => {
-    const der = typeof entry === 'string' ? Buffer.from(entry, 'base64') : Buffer.alloc(0);
-    if (der.toString('base64') !== entry) throw new Refusal('header_refused', 'x5c is not base64 of DER');
-    return parseCertificate(der);
+    if (typeof entry !== 'string' || Buffer.from(entry, 'base64').toString('base64') !== entry) {
+      throw new Refusal('header_refused', 'x5c is not base64 of DER');
+    }
+    return entry;
   });
 }
