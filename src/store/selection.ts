@@ -47,8 +47,11 @@ const LISTS = `with recursive lists (list) as (
       where list is not null)
   select list from lists where list is not null`;
 
+/** What a bulk step may select by: a {@link Selector}, or everything. */
+export type MissionSelectorKind = Selector['kind'] | 'issuer';
+
 /** Condition on `missions m`. */
-export function missionClause(kind: Selector['kind']): string {
+export function missionClause(kind: MissionSelectorKind): string {
   const grounds = groundClause(kind);
   if (grounds !== null) return `m.ground_n in (${grounds})`;
   switch (kind) {
@@ -61,6 +64,8 @@ export function missionClause(kind: Selector['kind']): string {
       return `m.status_list in (${LISTS}) and m.instance = @key`;
     case 'agent_key':
       return `m.status_list in (${LISTS}) and m.jkt = @digest`;
+    case 'issuer':
+      return 'm.state < 2';
     default:
       // A token is not a mission: revoking one ends nothing else.
       return '0';

@@ -362,6 +362,30 @@ export function storeConformance(name: string, factory: StoreFactory): void {
         }
       });
 
+      it('ends everything at once, as a restored backup needs', async () => {
+        const root = mission();
+        const all = [
+          root,
+          child(root),
+          mission({ state: 'suspended' }),
+          mission({ template: { id: 'other', version: '1', hash: 'h' } }),
+        ];
+        for (const one of all) await store.atomically([insert(one)]);
+        const done = await store.atomically([
+          { kind: 'set_meta', key: 'epoch', value: '2' },
+          {
+            kind: 'transition_all',
+            selector: { kind: 'issuer', key: 'https://broker.example.com' },
+            event: 'revoke',
+            at: NOW,
+            reason: 'restored backup',
+          },
+        ]);
+        expect([...done.changed_missions].sort()).toEqual(all.map(({ id }) => id).sort());
+        expect((await store.missions({ state: 'active', limit: 10 })).items).toEqual([]);
+        expect((await store.feedHead()).epoch).toBe(2);
+      });
+
       it('can be taken in steps until nothing is left', async () => {
         const made = Array.from({ length: 7 }, () => mission());
         await store.atomically(made.map(insert));

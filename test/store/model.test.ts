@@ -135,7 +135,7 @@ class Model {
   }
 
   /** Selected ones only: what is below them follows by cascading. */
-  private selected(selector: Selector, event: MissionEvent): Life[] {
+  private selected(selector: { readonly kind: string; readonly key: string }, event: MissionEvent): Life[] {
     const all = [...this.lives.values()];
     switch (selector.kind) {
       case 'template':

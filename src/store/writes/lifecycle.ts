@@ -6,8 +6,7 @@ import {
   statesBefore,
   TERMINAL_STATES,
 } from '../../domain/mission.ts';
-import type { Selector } from '../../ports.ts';
-import { missionClause, selectorParameters } from '../selection.ts';
+import { type MissionSelectorKind, missionClause, selectorParameters } from '../selection.ts';
 import type { Connection } from './context.ts';
 
 export interface LifecycleRow {
@@ -17,6 +16,11 @@ export interface LifecycleRow {
   readonly version: number;
   readonly expires_at: number;
   readonly template_id: string;
+}
+
+export interface MissionSelection {
+  readonly kind: MissionSelectorKind;
+  readonly key: string;
 }
 
 /** How many missions a bulk step holds in memory at once. */
@@ -38,7 +42,12 @@ const COLUMNS = `m.n, m.id, m.state, m.version, m.expires_at,
 export interface Lifecycle {
   find(id: string): LifecycleRow | null;
   /** Missions that match and that `event` may move, one at a time; each must be moved before the next. */
-  matching(selector: Selector, event: MissionEvent, at: number, limit: number): Iterable<LifecycleRow>;
+  matching(
+    selector: MissionSelection,
+    event: MissionEvent,
+    at: number,
+    limit: number,
+  ): Iterable<LifecycleRow>;
   /** Moves one mission, and with its end every live mission below it. */
   move(row: LifecycleRow, to: MissionState, at: number, reason: string, changed: string[]): void;
   count(template_id: string, by: 1 | -1): void;
@@ -71,7 +80,7 @@ export function lifecycle(db: Connection): Lifecycle {
   type Chunk = ReturnType<typeof db.prepare<Record<string, unknown>, LifecycleRow>>;
   const chunks = new Map<string, Chunk>();
 
-  function chunkOf(kind: Selector['kind'], event: MissionEvent): Chunk {
+  function chunkOf(kind: MissionSelectorKind, event: MissionEvent): Chunk {
     const key = `${kind} ${event}`;
     const prepared = chunks.get(key);
     if (prepared !== undefined) return prepared;
@@ -86,7 +95,7 @@ export function lifecycle(db: Connection): Lifecycle {
   }
 
   function* matching(
-    selector: Selector,
+    selector: MissionSelection,
     event: MissionEvent,
     at: number,
     limit: number,
