@@ -7,7 +7,7 @@ node_modules/.installed: package.json package-lock.json
 	@if [ -n "$$CI" ] || [ ! -d node_modules ]; then npm ci --loglevel=error; else npm install --loglevel=error; fi
 	@touch $@
 
-.PHONY: help run test demo check bench openapi schemas migrations lint clean
+.PHONY: help sdk run test demo check bench openapi schemas migrations lint clean
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -37,3 +37,6 @@ schemas: node_modules/.installed ## write the JSON Schemas for configuration and
 
 migrations: node_modules/.installed ## write a migration from the store's schema
 	@npm run --silent migrations
+
+sdk: node_modules/.installed ## pack @sortie/resource and @sortie/agent
+	@npm run --silent sdk
