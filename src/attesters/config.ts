@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { TIERS } from '../domain/mission.ts';
-import { parsePattern, parseTemplate } from '../domain/trust.ts';
+import { parseClaimPath, parsePattern, parseTemplate } from '../domain/trust.ts';
 import { ALGORITHMS } from './jws.ts';
 import { GCP_ISSUER, GITHUB_ISSUER, GITLAB_ISSUER } from './presets/platforms.ts';
 
@@ -39,7 +39,8 @@ export const trustRuleSchema = z
       .max(128)
       .describe('Name of the rule; it is recorded in every mission that it admits.'),
     match: z
-      .record(z.string().min(1), pattern)
+      .record(z.string().superRefine(checkedBy(parseClaimPath)), pattern)
+      .refine((match) => Object.keys(match).length > 0, 'match at least one claim')
       .describe(
         'Claim to pattern; all must match. A claim is a top-level name, or a JSON pointer such as "/google/compute_engine/project_id". Lists match if one element does.',
       ),
