@@ -35,7 +35,7 @@ export interface Engine {
 }
 
 /** Memory for pages, in KiB: bounded whatever the file holds. */
-const CACHE_KIB = 32_768;
+const CACHE_KIB = 65_536;
 /** Pages of log before they are copied home: large, because random keys rewrite the same pages. */
 const CHECKPOINT_PAGES = 4000;
 /** The log file is cut back to this after a burst. */
