@@ -269,17 +269,31 @@ async function main(): Promise<void> {
     const bytes = [...main.bytes].sort((a, b) => a - b);
     const extra: Record<string, unknown> = {};
     if (!values.quick) {
+      // Parts are compared on each planner's most frequent plan; the headline is over all recorded plans.
+      const usual = new Map([...plans].map(([task, list]) => [task, majority(list)]));
+      const compared = runsOf(own, usual, suites);
       const curve = [];
       for (const { point, rules } of CURVE)
-        curve.push({ point, ...shortRow((await pass(runs, suites, replay, rules)).rows) });
+        curve.push({ point, ...shortRow((await pass(compared, suites, replay, rules)).rows) });
       extra['curve'] = curve;
-      const ablation = [];
+      const base = (await pass(compared, suites, replay, FULL)).rows;
+      const scope = CURVE[0];
+      if (scope !== undefined) {
+        const blunt = (await pass(compared, suites, replay, scope.rules)).rows;
+        extra['against_scope_by_planner'] = Object.fromEntries(
+          Object.entries(byGroup(blunt, (row) => row.planner, shortRow)).map(([planner, row]) => [
+            planner,
+            { scope: row, full: shortRow(base.filter((one) => one.planner === planner)) },
+          ]),
+        );
+      }
+      const ablation = [{ without: 'nothing', ...shortRow(base) }];
       for (const { without, rules } of ABLATIONS)
-        ablation.push({ without, ...shortRow((await pass(runs, suites, replay, rules)).rows) });
+        ablation.push({ without, ...shortRow((await pass(compared, suites, replay, rules)).rows) });
       extra['ablation'] = ablation;
       const guessed = loadSuites(names, tools, null);
       addUndocumented(guessed, own);
-      const unconfigured = await pass(runsOf(own, plans, guessed), guessed, replay, FULL);
+      const unconfigured = await pass(runsOf(own, usual, guessed), guessed, replay, FULL);
       extra['suggested_only'] = {
         micro: shortRow(unconfigured.rows),
         by_suite: byGroup(unconfigured.rows, (row) => row.suite, shortRow),
@@ -289,7 +303,7 @@ async function main(): Promise<void> {
         suiteNames.map((suite) => [
           suite,
           shortRow([
-            ...main.rows.filter((row) => row.suite !== suite),
+            ...base.filter((row) => row.suite !== suite),
             ...unconfigured.rows.filter((row) => row.suite === suite),
           ]),
         ]),

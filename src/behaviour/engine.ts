@@ -59,7 +59,9 @@ function check(state: MissionState, call: Call, context: Context): Step {
   const entry = context.catalogue.actions.get(call.action) ?? uncatalogued(call.action);
   if (!denied && hasLabel(entry, 'effect')) {
     if (!hasLabel(entry, 'local') && !entry.confirms) next = { ...next, pending: next.pending + 1 };
-    if (state.tainted) next = rememberEcho(next, context, call);
+    // Where nothing was found, every destination is proven and cannot be an echo.
+    const proven = new Set(findings.length === 0 ? entry.sinks.map((sink) => sink.parameter) : []);
+    if (state.tainted) next = rememberEcho(next, context, call, proven);
   }
   return { state: next, verdict };
 }

@@ -40,6 +40,7 @@ export interface Answer {
 }
 
 const MAX_VOUCHED_CHARS = 400;
+const MAX_CACHED = 2048;
 /** People that one tied record may name in turn. */
 const MAX_LINKED_NAMES = 24;
 
@@ -95,8 +96,11 @@ class Ingestion {
   readonly #writer: MemoryWriter;
   readonly #slots: readonly { readonly field: string | null; readonly bit: number }[];
   readonly #records: Leaf[][] = [];
+  readonly #digests = new Map<string, string>();
+  readonly #named = new Map<string, boolean>();
   #tainted: boolean;
   #linked: number;
+  #tied = false;
   #leaves = 0;
   #chars = 0;
   #texts = 0;
@@ -128,6 +132,7 @@ class Ingestion {
     this.#walk(body, [], top);
     this.#records.push(top);
     const linked = this.#records.map((record) => this.#linkRecord(record));
+    this.#tied = true;
     this.#records.forEach((record, i) => {
       this.#settle(record, linked[i] === true);
     });
@@ -244,7 +249,7 @@ class Ingestion {
       titled || extra !== 0 ? this.#limits.max_text_values : this.#limits.max_text_values - this.#texts;
     const room = this.#limits.max_chars - this.#chars;
     this.#chars += leaf.text.length;
-    if (room <= 0) {
+    if (room <= 0 || most <= 0) {
       this.#writer.overflowed();
       return;
     }
@@ -259,7 +264,16 @@ class Ingestion {
   }
 
   #put(form: string, origins: number, vouched: number, text: number): boolean {
-    return this.#writer.add(keyedDigest(this.#key, form), origins, vouched, text);
+    return this.#writer.add(this.#digest(form), origins, vouched, text);
+  }
+
+  /** One answer repeats itself: the same mailbox owner, the same hosts. */
+  #digest(form: string): string {
+    const known = this.#digests.get(form);
+    if (known !== undefined) return known;
+    const digest = keyedDigest(this.#key, form);
+    if (this.#digests.size < MAX_CACHED) this.#digests.set(form, digest);
+    return digest;
   }
 
   #maskFor(path: readonly string[]): number {
@@ -269,18 +283,27 @@ class Ingestion {
     return mask;
   }
 
+  /** Whether the mission names somebody in this leaf: itself, or (`byLinkedText`) by way of a tied author's text. */
   #isNamed(leaf: Leaf, byLinkedText: boolean): boolean {
     if (leaf.text.length > 120) return false;
-    const local = leaf.text.includes('@') ? leaf.text.slice(0, leaf.text.indexOf('@')) : leaf.text;
-    for (const word of local.toLowerCase().split(/[^\p{L}]+/u)) {
+    const at = leaf.text.indexOf('@');
+    const local = (at < 0 ? leaf.text : leaf.text.slice(0, at)).toLowerCase();
+    for (const word of local.split(/[^\p{L}]+/u)) {
       if (word.length < 3) continue;
-      if ((this.#writer.recall(keyedDigest(this.#key, nameToken(word))).origins & ORIGIN.mission) !== 0)
-        return true;
-      if (!byLinkedText) continue;
-      if ((this.#writer.recall(keyedDigest(this.#key, linkedName(word))).origins & ORIGIN.linked) !== 0)
-        return true;
+      if (this.#knows(nameToken(word), ORIGIN.mission)) return true;
+      if (byLinkedText && this.#knows(linkedName(word), ORIGIN.linked)) return true;
     }
     return false;
+  }
+
+  #knows(token: string, origin: number): boolean {
+    const cached = this.#named.get(token);
+    if (cached !== undefined) return cached;
+    const known = (this.#writer.recall(this.#digest(token)).origins & origin) !== 0;
+    // A linked name may still be learned while records are tied; only what can no longer change is kept.
+    if ((known || token.startsWith('w:') || this.#tied) && this.#named.size < MAX_CACHED)
+      this.#named.set(token, known);
+    return known;
   }
 
   /** Every longer word of the title stands in the mission, and there are at least two: the mission means this one. */

@@ -234,7 +234,8 @@ export function findingsFor(state: MissionState, context: Context, call: Call): 
   if (declared !== null) {
     if (state.tainted && !allProven) for (const say of unproven) say();
     // Proven destinations tie the call to the mission; where it has none, its content must.
-    if (count === 0) checkContent(state, context, declared, call, find);
+    // What stays in the agent's own working copy may hold anything.
+    if (count === 0 && !hasLabel(entry, 'local')) checkContent(state, context, declared, call, find);
     return { findings, detour: false };
   }
   const named =
@@ -301,7 +302,12 @@ function checkContent(
 }
 
 /** Marks unproven values that a permitted effect writes somewhere: a service repeating them later is an echo. */
-export function rememberEcho(state: MissionState, context: Context, call: Call): MissionState {
+export function rememberEcho(
+  state: MissionState,
+  context: Context,
+  call: Call,
+  proven_parameters: ReadonlySet<string>,
+): MissionState {
   const writer = new MemoryWriter(state.memory);
   const proven = ORIGIN.template | ORIGIN.mission | ORIGIN.system | ORIGIN.linked | ORIGIN.counterparty;
   let changed = false;
@@ -325,7 +331,8 @@ export function rememberEcho(state: MissionState, context: Context, call: Call):
       for (const item of Array.isArray(node) ? node : Object.values(node)) walk(item, depth + 1);
     }
   };
-  for (const value of Object.values(call.parameters)) walk(value, 0);
+  for (const [parameter, value] of Object.entries(call.parameters))
+    if (!proven_parameters.has(parameter)) walk(value, 0);
   return changed ? { ...state, memory: writer.done() } : state;
 }
 

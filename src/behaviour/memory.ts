@@ -75,7 +75,7 @@ export function digestKey(key: Uint8Array): DigestKey {
 /** First 48 bits of the HMAC, as 12 hexadecimal digits. The buffers are scratch space: calls are synchronous. */
 export function keyedDigest(key: DigestKey, value: string): string {
   const written = key.inner.write(value, 64, MESSAGE_ROOM, 'utf8');
-  hash('sha256', key.inner.subarray(0, 64 + written), 'buffer').copy(key.outer, 64);
+  key.outer.write(hash('sha256', key.inner.subarray(0, 64 + written), 'hex'), 64, 32, 'hex');
   return hash('sha256', key.outer, 'hex').slice(0, 12);
 }
 
