@@ -55,6 +55,8 @@ export interface Outgoing {
   readonly headers?: Readonly<Record<string, string>>;
   readonly json?: unknown;
   readonly text?: string;
+  /** A body in pieces that may be shared between answers; sent as they are. */
+  readonly chunks?: readonly Buffer[];
   /** Called once the head is sent. */
   readonly stream?: (sink: StreamSink) => void;
 }

@@ -5,6 +5,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import express from 'express';
 import { Denied, malformed } from '../domain/denial.ts';
+import { redacted } from '../domain/redact.ts';
 import type { AdminRole, AdminTokenRecord, VerifierPolicy } from '../ports.ts';
 import { type ErrorStyle, wireError } from './errors.ts';
 import type { Incoming, Method, Outgoing, Route, StreamSink } from './route.ts';
@@ -130,7 +131,7 @@ async function serve(
     outgoing = refusal(cause, route.errors);
     observed =
       cause instanceof Denied
-        ? { refused: { tag: cause.denial.tag, private_reason: cause.private_reason } }
+        ? { refused: { tag: cause.denial.tag, private_reason: redacted(cause.private_reason) } }
         : { cause };
   }
   if (route.auth.kind === 'agent')
@@ -261,6 +262,18 @@ function send(response: ServerResponse, outgoing: Outgoing): void {
     response.writeHead(outgoing.status, outgoing.headers);
     response.flushHeaders();
     outgoing.stream(sinkOf(response));
+    return;
+  }
+  if (outgoing.chunks) {
+    let length = 0;
+    for (const chunk of outgoing.chunks) length += chunk.length;
+    response.writeHead(outgoing.status, {
+      ...outgoing.headers,
+      'x-content-type-options': 'nosniff',
+      'content-length': length,
+    });
+    for (const chunk of outgoing.chunks) response.write(chunk);
+    response.end();
     return;
   }
   const text = outgoing.json === undefined ? (outgoing.text ?? '') : JSON.stringify(outgoing.json);

@@ -41,6 +41,15 @@ export function assertionOf(authorization: string | undefined, form: string | nu
   return assertions.length === 1 ? assertions[0] : undefined;
 }
 
+/** Whether gzip is named and not refused; nothing finer is needed for one encoding. */
+function acceptsGzip(accepted: string | undefined): boolean {
+  for (const offer of accepted?.split(',') ?? []) {
+    const [coding, quality] = offer.split(';', 2);
+    if (coding?.trim().toLowerCase() === 'gzip') return quality?.replaceAll(' ', '') !== 'q=0';
+  }
+  return false;
+}
+
 export function verifierRoutes(
   ports: Ports,
   parts: {
@@ -137,11 +146,19 @@ export function verifierRoutes(
           ...refused,
         },
       },
-      handle: async (incoming) => ({
-        status: 200,
-        headers: { 'content-type': 'application/json', 'cache-control': 'no-store' },
-        text: await parts.feed.snapshot(verifierOf(incoming).audience),
-      }),
+      async handle(incoming) {
+        const gzip = acceptsGzip(header(incoming, 'accept-encoding'));
+        return {
+          status: 200,
+          headers: {
+            'content-type': 'application/json',
+            'cache-control': 'no-store',
+            vary: 'accept-encoding',
+            ...(gzip && { 'content-encoding': 'gzip' }),
+          },
+          chunks: await parts.feed.snapshot(verifierOf(incoming).audience, gzip),
+        };
+      },
     },
     {
       method: 'GET',
