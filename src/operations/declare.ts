@@ -53,7 +53,7 @@ export async function declare(
   const now = ports.clock.now();
   const verified = await ports.proofs.verify(proof.header, { method: 'POST', url: proof.url, now });
   const evidence = await ports.attestation.appraise(request.evidence, { jkt: verified.jkt, now });
-  return recordingRefusals(ports, attested(evidence, now, { declared: request.declared }), () =>
+  return recordingRefusals(ports, attested(ports, evidence, now, { declared: request.declared }), () =>
     grantAll(ports, request, evidence, verified, now),
   );
 }

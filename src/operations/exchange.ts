@@ -58,8 +58,10 @@ export async function exchange(
     case 'create': {
       const { declared } = request.ask;
       const evidence = await appraise(ports, request.ask.evidence, verified, request.client_id, now);
-      return recordingRefusals(ports, attested(evidence, now, { resource: request.resource, declared }), () =>
-        create(ports, request, declared, evidence, verified, audience, now),
+      return recordingRefusals(
+        ports,
+        attested(ports, evidence, now, { resource: request.resource, declared }),
+        () => create(ports, request, declared, evidence, verified, audience, now),
       );
     }
     case 'renew': {
@@ -67,7 +69,7 @@ export async function exchange(
       const evidence = await appraise(ports, request.ask.evidence, verified, request.client_id, now);
       return recordingRefusals(
         ports,
-        attested(evidence, now, { resource: request.resource, mission_id }),
+        attested(ports, evidence, now, { resource: request.resource, mission_id }),
         () => renew(ports, request, mission_id, evidence, verified, audience, now),
       );
     }
@@ -170,7 +172,7 @@ async function renew(
         mission.instance !== evidence.instance ||
         mission.attester !== evidence.attester
       )
-        throw new Denied({ tag: 'unknown_mission' }, `renewal of ${mission_id} by another instance or key`);
+        throw new Denied({ tag: 'unknown_mission' }, 'renewal by another instance or key, or of no mission');
       return mission;
     },
   });

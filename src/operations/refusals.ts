@@ -2,6 +2,7 @@
 import { Denied } from '../domain/denial.ts';
 import type { ParsedIntent } from '../domain/intent.ts';
 import type { JsonObject } from '../domain/json.ts';
+import { redacted } from '../domain/redact.ts';
 import type { Ports, ValidatedEvidence } from '../ports.ts';
 
 /** Who is refused, and what was asked. */
@@ -14,6 +15,7 @@ export interface Asking {
 
 /** An attested agent, as the record names it. */
 export function attested(
+  ports: Ports,
   evidence: ValidatedEvidence,
   now: number,
   asked: { readonly resource?: string; readonly mission_id?: string; readonly declared?: ParsedIntent },
@@ -21,7 +23,7 @@ export function attested(
   return {
     actor: evidence.agent,
     now,
-    mission_id: asked.mission_id ?? null,
+    mission_id: asked.mission_id === undefined ? null : missionIdOf(asked.mission_id),
     details: {
       attester: evidence.attester,
       rule: evidence.rule,
@@ -31,12 +33,20 @@ export function attested(
       asked: {
         ...(asked.resource !== undefined && { resource: asked.resource }),
         ...(asked.declared && {
-          resources: [...asked.declared.intent.resources],
+          // What is not registered may be anything, also a token that went to the wrong place.
+          resources: asked.declared.intent.resources.map((resource) =>
+            ports.policy().audience(resource) === null ? 'unregistered' : resource,
+          ),
           goal: asked.declared.intent.goal,
         }),
       },
     },
   };
+}
+
+/** An id as this broker makes them; whatever else was sent in its place is not kept. */
+export function missionIdOf(text: string): string {
+  return /^msn_[\w-]{1,64}$/.test(text) ? text : 'malformed';
 }
 
 /**
@@ -57,7 +67,14 @@ export async function recordingRefusals<T>(ports: Ports, asking: Asking, work: (
           event: 'exchange.refused',
           actor: asking.actor,
           mission_id: asking.mission_id,
-          details: { denial: denial as unknown as JsonObject, private_reason, ...asking.details },
+          details: {
+            denial: {
+              ...(denial as unknown as JsonObject),
+              ...('detail' in denial && denial.detail !== undefined && { detail: redacted(denial.detail) }),
+            },
+            private_reason: redacted(private_reason),
+            ...asking.details,
+          },
         },
       },
     ]);
