@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Denied } from '../../src/domain/denial.ts';
 import { type Store, type Write, WriteConflict } from '../../src/ports.ts';
@@ -245,6 +246,31 @@ describe('the store', () => {
     await beside.close();
     await open.atomically([audit('last')]);
     expect(await verifyAudit(open, async () => false)).toMatchObject({ ok: true, records: 9, segments: 3 });
+  });
+
+  it('notices what was changed, removed or rewritten in the file', async () => {
+    const forgeries: readonly [string, number][] = [
+      ["update audit_records set actor = 'someone else' where seq = 5", 5],
+      ['update audit_records set details = \'{"a":1}\' where seq = 2', 2],
+      ['delete from audit_records where seq = 4', 4],
+      ['delete from audit_records where seq = 7', 7],
+      ['update audit_segments set last_seq = 6 where segment = 3', 7],
+      ['delete from audit_segments where segment = 2', 4],
+      ['update audit_segments set pruned_at = 1 where segment = 1', 1],
+    ];
+    for (const [at, [forgery, first_bad]] of forgeries.entries()) {
+      const file = join(folder, `${at}.db`);
+      const store = await openSqliteStore({ path: file, segment_records: 3 });
+      for (let seq = 1; seq <= 7; seq += 1) await store.atomically([audit(`e${seq}`)]);
+      expect(await verifyAudit(store, async () => true)).toMatchObject({ ok: true, records: 7 });
+      await store.close();
+      const db = new Database(file);
+      expect(db.prepare(forgery).run().changes).toBe(1);
+      db.close();
+      const after = await openSqliteStore({ path: file, segment_records: 3 });
+      expect(await verifyAudit(after, async () => true), forgery).toMatchObject({ ok: false, first_bad });
+      await after.close();
+    }
   });
 
   it('finishes what was asked before it closes', async () => {
