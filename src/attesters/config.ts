@@ -275,7 +275,7 @@ export const githubAttesterSchema = z
       .boolean()
       .default(false)
       .describe(
-        'Accept runs started by pull requests and comments, which work on what strangers wrote. Default false.',
+        'Accept runs started by pull requests, issues and comments, which work on what strangers wrote. Default false.',
       ),
   })
   .describe('GitHub Actions workflow runs. Only protected refs, unless a rule names ref_protected.');

@@ -60,17 +60,14 @@ const NEVER = blockList([
   ['100.100.100.200', 32],
   ['fd00:ec2::', 32],
   ['::', 128],
-  // Translation and transition prefixes hide an IPv4 address: refused as a whole.
-  ['64:ff9b::', 96],
-  ['64:ff9b:1::', 48],
-  ['100::', 64],
+  // Transition prefixes hide an IPv4 address: refused as a whole.
   ['2001::', 23],
   ['2001:db8::', 32],
+  ['3fff::', 20],
   ['2002::', 16],
-  ['fe80::', 10],
-  ['fec0::', 10],
-  ['ff00::', 8],
 ]);
+/** All that is global in IPv6. The rest is refused unheard: translation prefixes, link-local, multicast, the future. */
+const GLOBAL_IPV6 = blockList([['2000::', 3]]);
 
 function blockList(subnets: readonly (readonly [string, number])[]): BlockList {
   const list = new BlockList();
@@ -83,7 +80,7 @@ function blockList(subnets: readonly (readonly [string, number])[]): BlockList {
 export function addressAllowed(address: string, allow_private_addresses: boolean): boolean {
   const version = isIP(address);
   if (version === 0 || address.includes('%')) return false;
-  // v4-mapped (::ffff:a.b.c.d, in any spelling) and the old v4-compatible form stand for the IPv4 address.
+  // An IPv6 address that stands for an IPv4 one is judged as that one, in any spelling.
   const ip = version === 6 ? embeddedIpv4(address) : address;
   if (ip === null) return check(address, 'ipv6', allow_private_addresses);
   return check(ip, 'ipv4', allow_private_addresses);
@@ -91,23 +88,22 @@ export function addressAllowed(address: string, allow_private_addresses: boolean
 
 function check(address: string, family: 'ipv4' | 'ipv6', allow_private: boolean): boolean {
   if (NEVER.check(address, family)) return false;
-  return allow_private || !PRIVATE.check(address, family);
+  if (PRIVATE.check(address, family)) return allow_private;
+  return family === 'ipv4' || GLOBAL_IPV6.check(address, family);
 }
 
-/** The IPv4 address in `::ffff:0:0/96` or `::/96`, else null. The URL parser gives one spelling of each address. */
+/** Prefixes of 96 bits before an IPv4 address: v4-mapped, NAT64 (RFC 6052), and the old v4-compatible form. */
+const EMBEDDING = ['::ffff:', '64:ff9b::', '::'];
+
+/** The IPv4 address that an IPv6 address stands for, else null. The URL parser gives one spelling of each address. */
 function embeddedIpv4(address: string): string | null {
   const canonical = new URL(`http://[${address}]/`).hostname.slice(1, -1);
   if (canonical === '::1' || canonical === '::') return null;
-  const rest = canonical.startsWith('::ffff:')
-    ? canonical.slice(7)
-    : canonical.startsWith('::')
-      ? canonical.slice(2)
-      : null;
-  if (rest === null) return null;
-  const groups = rest.split(':');
+  const prefix = EMBEDDING.find((text) => canonical.startsWith(text));
+  if (prefix === undefined) return null;
+  const groups = canonical.slice(prefix.length).split(':');
   if (groups.length > 2) return null;
-  const high = groups.length === 2 ? Number.parseInt(groups[0] ?? '', 16) : 0;
-  const low = Number.parseInt(groups.at(-1) ?? '', 16);
+  const [low = 0, high = 0] = groups.reverse().map((group) => Number.parseInt(group || '0', 16));
   return [high >> 8, high & 255, low >> 8, low & 255].join('.');
 }
 

@@ -22,7 +22,7 @@ import { checkAudience, checkTimes, numericDate, requireKey } from './claims.ts'
 import { importKey } from './jwks.ts';
 import { type Algorithm, verifyJws } from './jws.ts';
 import { requireJws } from './oidc.ts';
-import { recent } from './recent.ts';
+import { type Recent, recent } from './recent.ts';
 
 export interface EnrolledAttesterOptions {
   readonly name: string;
@@ -35,10 +35,11 @@ export interface EnrolledAttesterOptions {
 
 const KEY_ALGORITHMS: readonly Algorithm[] = ['ES256', 'ES384', 'Ed25519', 'EdDSA', 'RS256', 'PS256'];
 const MAX_JTI_CHARACTERS = 256;
-/** Importing costs as much as verifying. A thumbprint names one key for ever; its record is read each time. */
-const imported = recent<KeyObject>(1_000);
+const MAX_REMEMBERED_KEYS = 1_000;
 
 export function enrolledAttester(options: EnrolledAttesterOptions): Attester {
+  // Importing costs as much as verifying. A thumbprint names one key for ever; its record is read each time.
+  const imported = recent<KeyObject>(MAX_REMEMBERED_KEYS);
   return {
     name: options.name,
     kind: 'enrolled',
@@ -46,12 +47,13 @@ export function enrolledAttester(options: EnrolledAttesterOptions): Attester {
     issuers: [ENROLLED_ISSUER],
     trust_domain: null,
     rules: [],
-    appraise: (evidence, context) => appraise(options, evidence, context),
+    appraise: (evidence, context) => appraise(options, imported, evidence, context),
   };
 }
 
 async function appraise(
   options: EnrolledAttesterOptions,
+  imported: Recent<KeyObject>,
   evidence: ParsedEvidence,
   context: AppraisalContext,
 ): Promise<Appraisal> {

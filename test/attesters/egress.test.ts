@@ -47,6 +47,11 @@ describe('the private-address guard', () => {
     '192.0.2.1',
     '198.18.0.1',
     '2001:db8::1',
+    '::ffff:0:7f00:1',
+    '64:ff9b::1:7f00:1',
+    '64:ff9b::e000:1',
+    '3fff::1',
+    '4000::1',
     '2001::1',
     'fec0::1',
     '',
@@ -58,10 +63,15 @@ describe('the private-address guard', () => {
     expect(addressAllowed(address, true)).toBe(false);
   });
 
-  it.each(['8.8.8.8', '1.1.1.1', '172.32.0.1', '192.169.0.1', '2606:4700::1', '::ffff:8.8.8.8'])(
-    'lets %s through',
-    (address) => expect(addressAllowed(address, false)).toBe(true),
-  );
+  it.each([
+    '8.8.8.8',
+    '1.1.1.1',
+    '172.32.0.1',
+    '192.169.0.1',
+    '2606:4700::1',
+    '::ffff:8.8.8.8',
+    '64:ff9b::808:808',
+  ])('lets %s through', (address) => expect(addressAllowed(address, false)).toBe(true));
 
   it('stops a name, a literal and every spelling of loopback before a byte is sent', async () => {
     const local = await startIssuer();

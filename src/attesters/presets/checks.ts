@@ -18,13 +18,16 @@ export const checkKubernetes: PlatformCheck = (claims) => {
   }
 };
 
-/** Events whose runs take in what strangers wrote, though they run in the base repository with its ids. */
+/** Events that strangers start, or whose runs take in what they wrote, in the base repository with its ids. */
 const STRANGERS_EVENTS = [
   'pull_request',
   'pull_request_target',
   'pull_request_review',
   'pull_request_review_comment',
   'issue_comment',
+  'issues',
+  'discussion',
+  'discussion_comment',
 ];
 
 /**
@@ -35,7 +38,7 @@ export function checkGithub(allow_pull_requests: boolean): PlatformCheck {
   return (claims) => {
     const event = text(claims['event_name']);
     if (!allow_pull_requests && STRANGERS_EVENTS.includes(event)) {
-      throw refuse('the run was started by a pull request or a comment');
+      throw refuse('the run was started by a pull request, an issue or a comment');
     }
     const [kind, path = ''] = text(claims['sub']).split(':', 2);
     if (kind !== 'repo' || !path.includes('@')) return;
