@@ -50,6 +50,10 @@ export const uriNames = (...uris: string[]): Extension => ({
   id: '2.5.29.17',
   value: sequence(...uris.map((uri) => tlv(0x86, Buffer.from(uri)))),
 });
+export const ipNames = (...addresses: string[]): Extension => ({
+  id: '2.5.29.17',
+  value: sequence(...addresses.map((address) => tlv(0x87, Buffer.from(address.split('.').map(Number))))),
+});
 export const extendedKeyUsage = (...ids: string[]): Extension => ({
   id: '2.5.29.37',
   value: sequence(...ids.map(oid)),

@@ -1,6 +1,6 @@
 /**
- * Evidence on AWS: finds the workload's credentials and signs a GetCallerIdentity request for the broker (SigV4).
- * The request is never sent from here; the credentials never leave the process.
+ * Evidence on AWS: finds the workload's credentials and signs with them (SigV4), either a GetCallerIdentity request that
+ * the broker will send, or a call for a JWT. The credentials never leave the process.
  */
 import { createHash, createHmac } from 'node:crypto';
 import { AWS_CALLER_IDENTITY_BODY, AWS_ISSUER_HEADER, AWS_JKT_HEADER } from '../../../domain/evidence.ts';
@@ -88,23 +88,71 @@ function readCredentials(text: string): AwsCredentials | null {
 }
 
 /**
- * The evidence: a signed request for this broker and this key.
+ * The evidence: a signed request for this broker and this key. It is the broker that sends it.
  * @param now seconds since the epoch
  */
 export function signCallerIdentity(
   credentials: AwsCredentials,
   request: { readonly region: string; readonly audience: string; readonly jkt: string; readonly now: number },
 ): string {
+  const { region, audience, jkt, now } = request;
+  const extra = { [AWS_ISSUER_HEADER]: audience, [AWS_JKT_HEADER]: jkt };
+  const {
+    host: _host,
+    'content-type': _type,
+    ...headers
+  } = signSts(credentials, { region, now, body: AWS_CALLER_IDENTITY_BODY, extra });
+  return Buffer.from(JSON.stringify({ region, headers })).toString('base64url');
+}
+
+/**
+ * A JWT that AWS signs for one audience (outbound federation must be on for the account).
+ * @throws Error that holds neither token nor credentials
+ */
+export async function fetchWebIdentityToken(
+  around: Surroundings,
+  credentials: AwsCredentials,
+  request: { readonly region: string; readonly audience: string; readonly now: number },
+): Promise<string> {
+  const { region, audience, now } = request;
+  const body = new URLSearchParams({
+    Action: 'GetWebIdentityToken',
+    Version: '2011-06-15',
+    'Audience.member.1': audience,
+    DurationSeconds: '300',
+    SigningAlgorithm: 'ES384',
+  }).toString();
+  const { host: _host, ...headers } = signSts(credentials, { region, now, body, extra: {} });
+  const answer = await readText(around, `https://${stsHost(region)}/`, { method: 'POST', headers, body });
+  const [, after = ''] = answer.split('<WebIdentityToken>');
+  const end = after.indexOf('</WebIdentityToken>');
+  if (end < 1) throw new Error('STS answered without a token');
+  return after.slice(0, end).trim();
+}
+
+function stsHost(region: string): string {
+  return `sts.${region}.amazonaws.com${region.startsWith('cn-') ? '.cn' : ''}`;
+}
+
+/** Headers of a POST to STS, signed (AWS Signature Version 4). */
+function signSts(
+  credentials: AwsCredentials,
+  request: {
+    readonly region: string;
+    readonly now: number;
+    readonly body: string;
+    readonly extra: Readonly<Record<string, string>>;
+  },
+): Record<string, string> {
   const { region } = request;
   const date = new Date(request.now * 1000).toISOString().replace(/[-:]|\.\d{3}/g, '');
   const scope = `${date.slice(0, 8)}/${region}/sts/aws4_request`;
   const signed: Record<string, string> = {
     'content-type': CONTENT_TYPE,
-    host: `sts.${region}.amazonaws.com${region.startsWith('cn-') ? '.cn' : ''}`,
+    host: stsHost(region),
     'x-amz-date': date,
     ...(credentials.session_token === null ? {} : { 'x-amz-security-token': credentials.session_token }),
-    [AWS_ISSUER_HEADER]: request.audience,
-    [AWS_JKT_HEADER]: request.jkt,
+    ...request.extra,
   };
   const names = Object.keys(signed).sort();
   const canonical = [
@@ -114,19 +162,17 @@ export function signCallerIdentity(
     ...names.map((name) => `${name}:${signed[name]}`),
     '',
     names.join(';'),
-    sha256(AWS_CALLER_IDENTITY_BODY),
+    sha256(request.body),
   ].join('\n');
   const to_sign = ['AWS4-HMAC-SHA256', date, scope, sha256(canonical)].join('\n');
   const key = [date.slice(0, 8), region, 'sts', 'aws4_request'].reduce<Buffer>(
     (key, part) => hmac(key, part),
     Buffer.from(`AWS4${credentials.secret_access_key}`),
   );
-  const { host: _host, 'content-type': _type, ...sent } = signed;
-  const headers = {
-    ...sent,
+  return {
+    ...signed,
     authorization: `AWS4-HMAC-SHA256 Credential=${credentials.access_key_id}/${scope}, SignedHeaders=${names.join(';')}, Signature=${hmac(key, to_sign).toString('hex')}`,
   };
-  return Buffer.from(JSON.stringify({ region, headers })).toString('base64url');
 }
 
 function sha256(text: string): string {

@@ -19,7 +19,10 @@ export type { CollectedEvidence, EvidencePlatform, EvidenceRequest } from './pla
 export type { Surroundings } from './surroundings.ts';
 
 export interface EvidenceOptions {
-  /** Only this kind: `file`, `enrolled`, `spiffe`, `spiffe-x509`, `github-actions`, `gitlab`, `kubernetes`, `gcp`, `azure`, `aws`. */
+  /**
+   * Only this kind: `file`, `enrolled`, `spiffe`, `spiffe-x509`, `github-actions`, `gitlab`, `kubernetes-bound`,
+   * `kubernetes`, `gcp`, `azure`, `aws-web-identity`, `aws`.
+   */
   readonly kind?: string;
   readonly surroundings?: Surroundings;
 }

@@ -4,8 +4,9 @@
  */
 import { boundAudience } from '../../../domain/evidence.ts';
 import { isJsonObject } from '../../../domain/json.ts';
-import { findAwsCredentials, signCallerIdentity } from './aws.ts';
+import { fetchWebIdentityToken, findAwsCredentials, signCallerIdentity } from './aws.ts';
 import { keyFileIsPrivate, signEnrolledEvidence } from './enrolled-key.ts';
+import { requestToken } from './kubernetes-token.ts';
 import { readText, type Surroundings } from './surroundings.ts';
 import { signSvidProof } from './svid-proof.ts';
 import { fetchJwtSvid, fetchX509Svid, workloadSocket } from './workload-api.ts';
@@ -111,6 +112,16 @@ export const PLATFORMS: readonly EvidencePlatform[] = [
     collect: async ({ env }) => jwt(env['SORTIE_ID_TOKEN'] ?? ''),
   },
   {
+    kind: 'kubernetes-bound',
+    bound: true,
+    find: async ({ env }) =>
+      env['SORTIE_TOKEN_REQUEST'] && env['KUBERNETES_SERVICE_HOST']
+        ? 'a Kubernetes API server that may be asked for tokens (SORTIE_TOKEN_REQUEST)'
+        : null,
+    collect: async (around, { audience, jkt }) =>
+      jwt(await requestToken(around, boundAudience(audience, jkt))),
+  },
+  {
     kind: 'kubernetes',
     bound: false,
     find: async (around) => {
@@ -162,6 +173,21 @@ export const PLATFORMS: readonly EvidencePlatform[] = [
       url.searchParams.set('resource', resource);
       const headers: Record<string, string> = own ? { 'x-identity-header': secret } : { metadata: 'true' };
       return jwt(member(await readText(around, url.href, { headers }), 'access_token'));
+    },
+  },
+  {
+    kind: 'aws-web-identity',
+    bound: true,
+    find: async (around) => {
+      if (around.env['SORTIE_AWS_EVIDENCE'] !== 'web-identity' || region(around) === null) return null;
+      const credentials = await findAwsCredentials(around).catch(() => null);
+      return credentials === null ? null : `AWS outbound federation in ${region(around)}`;
+    },
+    collect: async (around, { audience, jkt, now }) => {
+      const credentials = await findAwsCredentials(around);
+      if (credentials === null) throw new Error('the AWS credentials are gone');
+      const wanted = { region: region(around) ?? '', audience: boundAudience(audience, jkt), now };
+      return jwt(await fetchWebIdentityToken(around, credentials, wanted));
     },
   },
   {

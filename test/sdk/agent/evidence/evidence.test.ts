@@ -1,5 +1,7 @@
 /** Each platform's evidence is fetched from an emulated platform and appraised by the broker's own attesters. */
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -11,10 +13,12 @@ import {
   NoEvidenceError,
   type Surroundings,
 } from '../../../../src/sdk/agent/evidence/index.ts';
+import { realSurroundings } from '../../../../src/sdk/agent/evidence/surroundings.ts';
 import { workloadSocket } from '../../../../src/sdk/agent/evidence/workload-api.ts';
 import {
   basicConstraints,
   DIGITAL_SIGNATURE,
+  ipNames,
   KEY_CERT_SIGN,
   keyUsage,
   makeCertificate,
@@ -57,6 +61,7 @@ function machine(
     env,
     asked,
     readFile: async (path) => files[path] ?? readFile(path, 'utf8'),
+    postTrusting: realSurroundings().postTrusting,
     fetch: (async (input: string, init: RequestInit) => {
       asked.push(input);
       expect(init.redirect).toBe('error');
@@ -129,6 +134,135 @@ describe('evidence is found and fetched', () => {
       kind: 'kubernetes',
       token,
     });
+  });
+
+  it('in a Kubernetes pod that may ask for tokens (emulator): bound to the key and the pod', async () => {
+    const now = Math.floor(Date.now() / 1000);
+    const server_key = makeCertificate({
+      subject: 'api',
+      not_before: now - 60,
+      not_after: now + 3_600,
+      extensions: [basicConstraints(true), ipNames('127.0.0.1')],
+    });
+    const pem = (label: string, der: Buffer) =>
+      `-----BEGIN ${label}-----\n${der.toString('base64')}\n-----END ${label}-----\n`;
+    const bound = {
+      namespace: 'payments',
+      pod: { name: 'reconciler-1', uid: 'pod-1' },
+      serviceaccount: { name: 'reconciler', uid: 'sa-1' },
+    };
+    const iss = 'https://kubernetes.default.svc';
+    const sub = 'system:serviceaccount:payments:reconciler';
+    const own = await issued('https://api', { iss, sub, 'kubernetes.io': bound });
+    const asked: unknown[] = [];
+    let status = 201;
+    const api = createServer(
+      {
+        key: server_key.private_key.export({ type: 'pkcs8', format: 'pem' }),
+        cert: pem('CERTIFICATE', server_key.der),
+      },
+      async (request, response) => {
+        let text = '';
+        for await (const chunk of request) text += chunk;
+        const { spec } = JSON.parse(text);
+        asked.push([request.url, request.headers.authorization, spec]);
+        const token = await issued(spec.audiences[0], { iss, sub, 'kubernetes.io': bound });
+        response.writeHead(status).end(JSON.stringify({ status: { token } }));
+      },
+    );
+    await new Promise<void>((resolve) => api.listen(0, '127.0.0.1', resolve));
+    const env = {
+      SORTIE_TOKEN_REQUEST: 'true',
+      KUBERNETES_SERVICE_HOST: '127.0.0.1',
+      KUBERNETES_SERVICE_PORT: String((api.address() as AddressInfo).port),
+    };
+    const folder = '/var/run/secrets/kubernetes.io/serviceaccount';
+    const files = {
+      [`${folder}/token`]: `${own}\n`,
+      [`${folder}/ca.crt`]: pem('CERTIFICATE', server_key.der),
+    };
+    const evidence = await collectEvidence(target, { surroundings: machine(env, undefined, files) });
+    expect(evidence).toMatchObject({ kind: 'kubernetes-bound', bound: true });
+    expect(asked).toEqual([
+      [
+        '/api/v1/namespaces/payments/serviceaccounts/reconciler/token',
+        `Bearer ${own}`,
+        {
+          audiences: [BOUND],
+          expirationSeconds: 600,
+          boundObjectRef: { apiVersion: 'v1', kind: 'Pod', name: 'reconciler-1', uid: 'pod-1' },
+        },
+      ],
+    ]);
+    const config = {
+      kind: 'kubernetes',
+      issuer: iss,
+      jwks: jwks(),
+      rules: [{ name: 'r', match: { namespace: 'payments' } }],
+    };
+    expect(await appraise(config, evidence)).toMatchObject({
+      agent: 'k8s/payments/reconciler',
+      tier: 'bound',
+    });
+
+    status = 403;
+    await expect(collectEvidence(target, { surroundings: machine(env, undefined, files) })).rejects.toThrow(
+      /answered 403/,
+    );
+    // A server with another certificate is not the API server: the pod's own token is not sent to it.
+    asked.length = 0;
+    const stranger = makeCertificate({
+      subject: 'api',
+      not_before: now - 60,
+      not_after: now + 3_600,
+      extensions: [basicConstraints(true), ipNames('127.0.0.1')],
+    });
+    const wrong = { ...files, [`${folder}/ca.crt`]: pem('CERTIFICATE', stranger.der) };
+    await expect(collectEvidence(target, { surroundings: machine(env, undefined, wrong) })).rejects.toThrow(
+      /did not answer/,
+    );
+    expect(asked).toEqual([]);
+    api.closeAllConnections();
+    await new Promise((resolve) => api.close(resolve));
+  });
+
+  it('on AWS with outbound federation, bound to the key', async () => {
+    const iss = 'https://abc123.tokens.sts.global.api.aws';
+    let body = '';
+    const around: Surroundings = {
+      ...machine({
+        SORTIE_AWS_EVIDENCE: 'web-identity',
+        AWS_REGION: 'eu-west-1',
+        AWS_ACCESS_KEY_ID: 'ASIAEXAMPLEEXAMPLE12',
+        AWS_SECRET_ACCESS_KEY: 's',
+      }),
+      fetch: (async (url: string, init: RequestInit) => {
+        if (!url.startsWith('https://sts.eu-west-1.amazonaws.com/'))
+          return new Response('no', { status: 404 });
+        body = String(init.body);
+        const token = await issued(new URLSearchParams(body).get('Audience.member.1') ?? '', {
+          iss,
+          sub: 'arn:aws:iam::123456789012:role/R',
+          'https://sts.amazonaws.com/': { aws_account: '123456789012' },
+        });
+        return new Response(
+          `<GetWebIdentityTokenResponse><GetWebIdentityTokenResult><WebIdentityToken>${token}</WebIdentityToken></GetWebIdentityTokenResult></GetWebIdentityTokenResponse>`,
+        );
+      }) as typeof fetch,
+    };
+    const evidence = await collectEvidence(target, { surroundings: around });
+    expect(evidence).toMatchObject({ kind: 'aws-web-identity', bound: true });
+    expect(Object.fromEntries(new URLSearchParams(body))).toMatchObject({
+      Action: 'GetWebIdentityToken',
+      SigningAlgorithm: 'ES384',
+    });
+    const config = {
+      kind: 'aws-web-identity',
+      issuer: iss,
+      jwks: jwks(),
+      rules: [{ name: 'r', match: { account: '123456789012' } }],
+    };
+    expect(await appraise(config, evidence)).toMatchObject({ tier: 'bound' });
   });
 
   it('on Google Compute Engine, bound to the key', async () => {
