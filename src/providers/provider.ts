@@ -81,10 +81,12 @@ export interface Provider<E extends ProviderEntry = ProviderEntry> {
   issue(request: LeaseRequest<E>, context: IssueContext): Promise<Issued>;
   /**
    * Ends it. Idempotent: repeated, late, after expiry, or for something that was never made, it succeeds.
+   * @param reach `mission` when the whole mission is over: a provider may then end everything that it ever gave
+   *   the mission, known or not. `lease`, the default, leaves the mission's other credentials alone.
    * @returns how long it can still work from now on
    * @throws ProviderFault and has revoked nothing that it does not say
    */
-  revoke(revocation: Revocation, now: number): Promise<Residual>;
+  revoke(revocation: Revocation, now: number, reach?: 'lease' | 'mission'): Promise<Residual>;
   /** What a revocation now would leave, without asking anyone: for manifests and previews. */
   residual(revocation: Revocation, expires_at: number, now: number): Residual;
   /** Closes connections. */
@@ -105,6 +107,8 @@ export type ProviderFaultCode =
   | 'unexpected_answer'
   /** The counterpart is not set up as the configuration says. */
   | 'misconfigured'
+  /** The counterpart has no way, or no room, to say what the entry asks. */
+  | 'inexpressible'
   /** The credential is dead, and something inert of it could not be removed. */
   | 'leftover'
   /** The deny list on the role has no room: the session works until its end. */
