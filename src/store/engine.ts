@@ -2,6 +2,7 @@
  * The write side of the store: one connection, one transaction a batch, one savepoint a group. Lives in the
  * writer thread; knows nothing of threads itself.
  */
+import { closeSync, openSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import type { Committed, Conflict, RetentionPolicy, Write } from '../ports.ts';
 import { applyMigrations } from './migrate.ts';
@@ -46,6 +47,9 @@ const BUSY_TIMEOUT_MILLISECONDS = 5000;
 const GROUP_FAULTS = /^SQLITE_(CONSTRAINT|TOOBIG|MISMATCH|RANGE|ERROR)/;
 
 export function openEngine(options: EngineOptions): Engine {
+  // Whoever may read the file reads every mission, and the sealed signing keys: its owner only. SQLite gives the
+  // log files the same mode.
+  closeSync(openSync(options.path, 'a', 0o600));
   const db = new Database(options.path, { timeout: BUSY_TIMEOUT_MILLISECONDS });
   db.pragma('journal_mode = WAL');
   db.pragma('synchronous = FULL');

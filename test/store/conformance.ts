@@ -386,6 +386,24 @@ export function storeConformance(name: string, factory: StoreFactory): void {
         expect((await store.feedHead()).epoch).toBe(2);
       });
 
+      it('reaches every one of very many, parents and children alike, once', async () => {
+        const roots = Array.from({ length: 2300 }, () => mission());
+        const below = roots.slice(0, 300).map((root) => child(root, { agent: root.agent, act: null }));
+        const all = [...roots, ...below];
+        await store.atomically(all.map(insert));
+        const agent = { kind: 'agent', key: 'k8s/payments/reconciler' } as const;
+        expect(await store.blastRadius(agent, NOW)).toMatchObject({ missions: 2600 });
+        const { changed_missions } = await store.atomically([
+          { kind: 'transition_all', selector: agent, event: 'revoke', at: NOW, reason: 'r' },
+        ]);
+        expect(changed_missions).toHaveLength(2600);
+        expect(new Set(changed_missions)).toEqual(new Set(all.map(({ id }) => id)));
+        expect(await store.blastRadius(agent, NOW)).toMatchObject({ missions: 0, mission_ids: [] });
+        expect(await store.statuses(1, NOW)).toHaveLength(2600);
+        const free: Write = { kind: 'require_active_below', template_id: 'reconcile', max: 1, at: NOW };
+        await store.atomically([free]);
+      });
+
       it('can be taken in steps until nothing is left', async () => {
         const made = Array.from({ length: 7 }, () => mission());
         await store.atomically(made.map(insert));

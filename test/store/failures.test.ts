@@ -1,7 +1,7 @@
 /** What survives when the process, the disk or the file does not. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -161,6 +161,12 @@ describe('the store', () => {
     writeFileSync(path, 'not a database at all, '.repeat(100));
     await expect(openSqliteStore({ path })).rejects.toThrow(/not a database/);
     await expect(openSqliteStore({ path: join(folder, 'missing', 'a.db') })).rejects.toThrow(/directory/);
+  });
+
+  it('makes files that only their owner reads', async () => {
+    open = await openSqliteStore({ path });
+    await open.atomically([audit('a')]);
+    for (const suffix of ['', '-wal', '-shm']) expect(statSync(path + suffix).mode & 0o777).toBe(0o600);
   });
 
   it('lets one bad group fail alone among those of its batch', async () => {

@@ -65,6 +65,12 @@ export function lifecycle(db: Connection): Lifecycle {
     `update missions set state = @state, version = version + 1, state_since = @at, state_reason = @reason
      where n = @n`,
   );
+  // Whoever resumes a mission gives it its time to attest again: the reaper would suspend it within a second.
+  const giveTime = db.prepare<{ n: number; at: number }>(
+    `update missions set attest_due_at =
+       max(attest_due_at, @at + (select attest_every_seconds from grounds where grounds.n = ground_n))
+     where n = @n`,
+  );
   const addCount = db.prepare<[string, number]>(
     `insert into template_counts (template_id, live) values (?, ?)
      on conflict (template_id) do update set live = live + excluded.live`,
@@ -123,6 +129,7 @@ export function lifecycle(db: Connection): Lifecycle {
 
   function moveOne(row: LifecycleRow, state: number, at: number, reason: string, changed: string[]): void {
     update.run({ n: row.n, state, at, reason });
+    if (state === stateNumber('active')) giveTime.run({ n: row.n, at });
     if (isLive(row.state) && !isLive(state)) count(row.template_id, -1);
     changed.push(row.id);
   }
