@@ -14,15 +14,15 @@ export {
 } from './errors.ts';
 export { collectEvidence, explainEvidence, NoEvidenceError } from './evidence/index.ts';
 export type { EvidenceRequest, EvidenceSource, PresentedEvidence } from './evidence-source.ts';
+export type { Mission } from './mission.ts';
 export type {
   AgentMissionState,
   CanOptions,
   EndedEvent,
   LocalRefusal,
-  Mission,
   MissionEvents,
   NarrowedEvent,
   RenewedEvent,
-} from './mission.ts';
+} from './mission-events.ts';
 export { generateProofKey, type ProofKey, proofKeyOf } from './proof-key.ts';
 export type { HeldCredential, Narrowed } from './wire.ts';

@@ -1,75 +1,16 @@
 /** A running mission as its agent holds it: the manifest, tokens that stay fresh, and calls that carry them. */
-import {
-  type AuthoritySet,
-  type CallContext,
-  type CompiledAuthority,
-  compile,
-  isResourceAccess,
-  permits,
-  type Refusal,
-} from '../../domain/authority/index.ts';
+import { type AuthoritySet, type CompiledAuthority, permits } from '../../domain/authority/index.ts';
 import type { JsonObject } from '../../domain/json.ts';
 import { rfc3339 } from '../../domain/reader.ts';
 import type { BrokerClient } from './broker-client.ts';
 import { type CallDenied, MissionDenied, type MissionEnd, MissionEnded } from './errors.ts';
 import { guardedFetch } from './guarded-fetch.ts';
 import { type HeldToken, HeldTokens } from './held-tokens.ts';
+import { understood } from './local-authority.ts';
+import type { AgentMissionState, CanOptions, LocalRefusal, MissionEvents } from './mission-events.ts';
 import type { ProofKey } from './proof-key.ts';
 import type { Runtime } from './runtime.ts';
 import { type HeldCredential, type ManifestAnswer, type Narrowed, readTokenFacts } from './wire.ts';
-
-/** As the broker last said, judged by the clock first. `closed` is this process's own word. */
-export type AgentMissionState =
-  | 'active'
-  | 'suspended'
-  | 'revoked'
-  | 'completed'
-  | 'expired'
-  | 'cascaded'
-  | 'closed';
-
-/** Why a call would be refused; `mission_over` and `mission_suspended` besides the guard's own codes. */
-export type LocalRefusal =
-  | Refusal
-  | { readonly code: 'mission_over' | 'mission_suspended'; readonly key?: never };
-
-export interface CanOptions {
-  /** What is acted on. May be left out where the mission declared one resource. */
-  readonly resource?: string;
-  /** Facts that the resource server will know: amount, recipients, tenant, ... */
-  readonly context?: CallContext;
-}
-
-/** The mission has less than before: an admin or a rule contained it. Authority never grows. */
-export interface NarrowedEvent {
-  readonly version: number;
-  readonly authority: AuthoritySet;
-  /** RFC 3339. */
-  readonly expires_at: string;
-  readonly before: {
-    readonly version: number;
-    readonly authority: AuthoritySet;
-    readonly expires_at: string;
-  };
-}
-
-export interface EndedEvent {
-  readonly mission_id: string;
-  readonly why: MissionEnd;
-}
-
-export interface RenewedEvent {
-  readonly resource: string;
-  readonly version: number;
-  /** From the request to the answer, evidence included. */
-  readonly took_ms: number;
-}
-
-export interface MissionEvents {
-  readonly narrowed: NarrowedEvent;
-  readonly ended: EndedEvent;
-  readonly renewed: RenewedEvent;
-}
 
 export interface MissionParts {
   readonly broker: BrokerClient;
@@ -94,6 +35,12 @@ const END_OF_STATE: Readonly<Record<string, MissionEnd>> = {
   cascaded: 'mission_revoked',
   expired: 'mission_expired',
   completed: 'mission_completed',
+};
+const STATE_OF_END: Readonly<Record<MissionEnd, AgentMissionState>> = {
+  mission_revoked: 'revoked',
+  mission_expired: 'expired',
+  mission_completed: 'completed',
+  closed: 'closed',
 };
 const ENDS: readonly string[] = ['mission_revoked', 'mission_expired', 'mission_completed'];
 
@@ -126,7 +73,7 @@ export class Mission {
     this.narrowed = manifest.narrowed;
     this.template = manifest.template;
     this.#manifest = manifest;
-    this.#authority = compiled(manifest.authority);
+    this.#authority = understood(manifest.authority);
     this.#attest_at = parts.asked_at;
     this.#tokens = new HeldTokens({
       renew: (audience) => this.#renew(audience),
@@ -144,10 +91,9 @@ export class Mission {
 
   /** `active` or `suspended` while it lives. */
   get state(): AgentMissionState {
-    if (this.#end === 'closed') return 'closed';
-    if (this.#end !== null) return this.#end === 'mission_revoked' ? 'revoked' : endState(this.#end);
+    if (this.#end !== null) return STATE_OF_END[this.#end];
     if (this.#parts.runtime.now() >= this.#endsAt()) return 'expired';
-    return this.#manifest.state as AgentMissionState;
+    return this.#manifest.state === 'active' ? 'active' : 'suspended';
   }
 
   /** Bumped by every transition and narrowing. */
@@ -204,7 +150,8 @@ export class Mission {
   /**
    * `fetch` with token and proof. Goes only to declared resources, over https or loopback; never follows a redirect (a
    * 3xx answer comes back as it is). After `use_dpop_nonce` and after a denial that a renewal mends, it is sent once
-   * more, unless its body is a stream. Answers of the application itself come back as they are, errors too.
+   * more, unless its body is a stream. Answers of the application itself come back as they are, errors too; a network
+   * that fails throws what `fetch` throws.
    * @throws CallDenied, and what {@link token} throws; TypeError for headers or redirects that must not be set
    */
   async fetch(url: string | URL, init: RequestInit = {}): Promise<Response> {
@@ -286,6 +233,7 @@ export class Mission {
     const answer = await this.#judged(() => broker.renew(this.id, audience));
     const token = this.#held(audience, answer.value, answer.token_type, asked_at);
     this.#attested(asked_at);
+    this.#replaceCredential(token, readTokenFacts(answer.value).exp);
     // The token says that the mission changed; the manifest says how.
     if (token.version > this.version || this.#manifest.state !== 'active')
       await broker
@@ -337,7 +285,7 @@ export class Mission {
     if (this.#end !== null || manifest.version < this.version) return;
     const before = this.#manifest;
     this.#manifest = manifest;
-    this.#authority = compiled(manifest.authority);
+    this.#authority = understood(manifest.authority);
     const end = END_OF_STATE[manifest.state];
     if (end !== undefined) {
       this.#finish(end);
@@ -359,10 +307,19 @@ export class Mission {
       });
   }
 
+  #replaceCredential({ id, audience }: HeldToken, exp: number): void {
+    const credentials = this.#manifest.credentials.map((held) =>
+      held.type === 'jwt' && held.audience === audience ? { ...held, id, expires_at: rfc3339(exp) } : held,
+    );
+    this.#manifest = { ...this.#manifest, credentials };
+  }
+
   /** Lives are measured from the request, by this machine's clock: the broker's may be another. */
   #held(audience: string, value: string, token_type: 'DPoP' | 'Bearer', asked_at: number): HeldToken {
     const facts = readTokenFacts(value);
-    this.#ahead = facts.iat - Math.floor(asked_at);
+    const now = this.#parts.runtime.now();
+    // Between request and answer the clocks agree; outside, the difference is at least this much.
+    this.#ahead = Math.min(0, facts.iat - Math.floor(asked_at)) + Math.max(0, facts.iat - now);
     const life = facts.exp - facts.iat;
     const renew_at = asked_at + life * (RENEW_EARLIEST + RENEW_SPREAD * this.#parts.runtime.random());
     const usable_until = asked_at + life - Math.min(ROUNDING_SECONDS, life / 4);
@@ -405,26 +362,4 @@ export class Mission {
       }
     }
   }
-}
-
-function endState(end: 'mission_expired' | 'mission_completed'): AgentMissionState {
-  return end === 'mission_expired' ? 'expired' : 'completed';
-}
-
-/**
- * Entries of a kind that this SDK does not know yet are left out: `can` then says no where the guard may say yes,
- * never the other way round.
- */
-function compiled(authority: AuthoritySet): CompiledAuthority {
-  return compile(
-    authority.filter((entry) => {
-      if (!isResourceAccess(entry)) return false;
-      try {
-        compile([entry]);
-        return true;
-      } catch {
-        return false;
-      }
-    }),
-  );
 }

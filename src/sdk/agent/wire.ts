@@ -21,7 +21,9 @@ export interface Narrowed {
 /** One thing that the mission holds, without its value. */
 export interface HeldCredential {
   readonly id: string;
+  /** `jwt` for an access token, else the kind of provider credential. */
   readonly type: string;
+  /** What it is for: an audience, or a role or path at a provider. */
   readonly audience: string;
   /** RFC 3339. */
   readonly expires_at: string;
@@ -58,7 +60,6 @@ export interface TokenFacts {
   readonly exp: number;
   /** Of the mission when it was minted. */
   readonly version: number;
-  readonly mission_expires_at: number;
 }
 
 /** The answer does not have the promised shape. The message names the member and never its value. */
@@ -103,7 +104,10 @@ export function readManifest(text: string): ManifestAnswer {
     credentials: credentials.map((credential) => ({
       id: textOf(credential['id'], 'credentials[].id'),
       type: textOf(credential['type'], 'credentials[].type'),
-      audience: textOf(credential['audience'], 'credentials[].audience'),
+      audience: textOf(
+        credential['audience'] ?? credential['role'] ?? credential['path'],
+        'credentials[].audience',
+      ),
       expires_at: textOf(credential['expires_at'], 'credentials[].expires_at'),
       residual_after_revoke_seconds: numberOf(
         credential['residual_after_revoke_seconds'],
@@ -147,7 +151,6 @@ export function readTokenFacts(value: string): TokenFacts {
     iat: numberOf(claims['iat'], "the token's iat"),
     exp: numberOf(claims['exp'], "the token's exp"),
     version: numberOf(mission['version'], "the token's mission.version"),
-    mission_expires_at: numberOf(mission['expires_at'], "the token's mission.expires_at"),
   };
 }
 
