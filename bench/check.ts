@@ -14,6 +14,7 @@ import { metadataUrl, resourceMetadata } from '../src/sdk/resource/metadata.ts';
 import { thumbprint } from '../src/sdk/resource/proof-keys.ts';
 import { GuardState } from '../src/sdk/resource/state.ts';
 import { OpenStreams } from '../src/sdk/resource/streams.ts';
+import { print } from './support.ts';
 
 const ISSUER = 'https://broker.example.com';
 const AUDIENCE = 'https://erp.example.com';
@@ -22,16 +23,6 @@ const TOKENS = 1_000;
 const REVOCATIONS = 100_000;
 /** At half a million checks a second: fifty revocations a second. */
 const CHECKS_PER_REVOCATION = 10_000;
-
-function report(figure: string, value: number, unit: string, ratio?: number, against?: string): void {
-  const line = {
-    figure,
-    value: Math.round(value * 100) / 100,
-    unit,
-    ...(ratio === undefined ? {} : { ratio: Math.round(ratio * 1000) / 1000, against }),
-  };
-  process.stdout.write(`${JSON.stringify(line)}\n`);
-}
 
 /** Runs `work` for each index and answers operations per CPU-second. */
 function perCpuSecond(count: number, work: (index: number) => void): number {
@@ -209,8 +200,8 @@ function warm(): void {
   for (let slice = 0; slice < slices; slice++)
     spent += count / perCpuSecond(count, work) - count / perCpuSecond(count, make);
   const size = headers[0]?.length ?? 0;
-  report('check_warm_per_core', (count * slices) / spent, '1/s');
-  report('check_warm_token_bytes', size, 'bytes');
+  print('check_warm_per_core', (count * slices) / spent, '1/s');
+  print('check_warm_token_bytes', size, 'bytes');
 }
 
 /** Proofs by 1,000 keys, each checked once; the first ones only warm the code up. */
@@ -260,7 +251,7 @@ function dpop(): void {
     checks += slices ** -1 / perCpuSecond(count / slices, (index) => work(from + index));
     verifies += slices ** -1 / perCpuSecond(count / slices, (index) => raw(from + index));
   }
-  report('check_dpop_per_core', 1 / checks, '1/s', verifies / checks, 'one raw ES256 verification');
+  print('check_dpop_per_core', 1 / checks, '1/s', verifies / checks, 'one raw ES256 verification');
 }
 
 function bytesOfTokens(variants: number): number {
@@ -278,11 +269,11 @@ function bytesOfTokens(variants: number): number {
 }
 
 function memory(): void {
-  report('bytes_per_cached_token', bytesOfTokens(20), 'bytes');
-  report('bytes_per_cached_token_all_different', bytesOfTokens(10_000), 'bytes');
+  print('bytes_per_cached_token', bytesOfTokens(20), 'bytes');
+  print('bytes_per_cached_token_all_different', bytesOfTokens(10_000), 'bytes');
   const million = new RevocationSet([1, 2]);
   million.load({ epoch: 1, seq: 1e6, ts: NOW, max_token_seconds: 900, entries: entries(1e6) }, NOW);
-  report('bytes_per_revocation_1m', million.footprint.bytes / million.footprint.entries, 'bytes');
+  print('bytes_per_revocation_1m', million.footprint.bytes / million.footprint.entries, 'bytes');
 }
 
 warm();

@@ -35,6 +35,7 @@ const FIRST_PAUSE_MS = 50;
 const MAX_PAUSE_MS = 2_000;
 /** Also without news, so that the broker sees who is there. */
 const ACK_EVERY_MS = 10_000;
+const ACK_SPACING_MS = 100;
 const BUNDLE_EVERY_MS = 300_000;
 const UNKNOWN_KEY_EVERY_MS = 2_000;
 /** Gaps closer together than this are not healed at once. */
@@ -54,6 +55,8 @@ export class FeedClient {
   #last_gap = Number.NEGATIVE_INFINITY;
   #acknowledging = false;
   #acknowledged = '';
+  #ack_timer: NodeJS.Timeout | null = null;
+  #last_ack = Number.NEGATIVE_INFINITY;
   #ready: (() => void) | null = null;
   readonly #whenReady: Promise<void>;
 
@@ -81,6 +84,7 @@ export class FeedClient {
   async close(): Promise<void> {
     this.#stop.abort();
     for (const timer of this.#timers) clearInterval(timer);
+    if (this.#ack_timer !== null) clearTimeout(this.#ack_timer);
     await this.#loop;
   }
 
@@ -188,7 +192,8 @@ export class FeedClient {
       case 'heartbeat':
         this.#judge(state.revocations.heartbeat(readHeartbeat(parse(event.data)), now()));
         this.#failures = 0;
-        void this.#acknowledge(false);
+        if (this.#acknowledged !== `${state.revocations.epoch}.${state.revocations.seq}`)
+          this.#acknowledgeSoon();
         return;
       case 'bundle':
         this.#refreshBundle();
@@ -213,7 +218,18 @@ export class FeedClient {
   /** Enforced from here on: first cut what is open, then say so. */
   #changed(): void {
     this.#options.onChange();
-    void this.#acknowledge(false);
+    this.#acknowledgeSoon();
+  }
+
+  /** At once after a silence; in a burst ten times a second, each time for all that came. */
+  #acknowledgeSoon(): void {
+    if (this.#ack_timer !== null) return;
+    const wait = Math.max(0, this.#last_ack + ACK_SPACING_MS - performance.now());
+    this.#ack_timer = setTimeout(() => {
+      this.#ack_timer = null;
+      void this.#acknowledge(false);
+    }, wait);
+    this.#ack_timer.unref();
   }
 
   /** One acknowledgement under way at a time; the next one says the newest position. */
@@ -221,6 +237,7 @@ export class FeedClient {
     const { client, state, instance_id } = this.#options;
     if (this.#acknowledging || !state.revocations.complete || this.#stop.signal.aborted) return;
     this.#acknowledging = true;
+    this.#last_ack = performance.now();
     try {
       for (let said = always ? '' : this.#acknowledged; ; said = this.#acknowledged) {
         const { epoch, seq } = state.revocations;
