@@ -46,7 +46,9 @@ export function manifestOf(
       state: stateAt(mission, now),
       version: mission.version,
       expires_at: rfc3339(mission.expires_at),
-      attest_before: rfc3339(mission.last_attested_at + mission.attest_every_seconds),
+      attest_before: rfc3339(
+        Math.max(mission.last_attested_at, mission.state_since) + mission.attest_every_seconds,
+      ),
       template: { id: mission.template.id, version: mission.template.version },
     },
     authorization_details: effective(mission.authority, mission.containments),
