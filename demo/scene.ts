@@ -55,6 +55,8 @@ export async function setScene(cleanups: (() => Promise<void>)[]): Promise<Scene
       configuration({ broker_url, brokerPort: brokerPort ?? 0, issuer_url, erp_url, mail_url, keys }),
     ),
   );
+  // 32 random bytes in base64, as `sortie keys generate-kek` makes them.
+  writeFileSync(join(folder, 'kek'), randomBytes(32).toString('base64'), { mode: 0o600 });
   mkdirSync(join(folder, 'templates'));
   writeFileSync(join(folder, 'templates', 'reconcile.yaml'), stringify(template(erp_url, mail_url)));
 
@@ -63,7 +65,7 @@ export async function setScene(cleanups: (() => Promise<void>)[]): Promise<Scene
   const [broker] = await Promise.all([
     children.start({
       name: 'broker',
-      command: ['bin/sortie.cjs', 'serve', '--config', config_file, '--development-kek'],
+      command: ['bin/sortie.cjs', 'serve', '--config', config_file],
       env: {},
       ready: 'is ready',
     }),
