@@ -360,7 +360,7 @@ export function storeConformance(name: string, factory: StoreFactory): void {
             expect(await fresh.mission(id), JSON.stringify(selector)).toMatchObject({ state, version: 2 });
           }
         }
-      });
+      }, 60_000);
 
       it('ends everything at once, as a restored backup needs', async () => {
         const root = mission();

@@ -277,7 +277,7 @@ describe('the store', () => {
       expect(await verifyAudit(after, async () => true), forgery).toMatchObject({ ok: false, first_bad });
       await after.close();
     }
-  });
+  }, 60_000);
 
   it('finishes what was asked before it closes', async () => {
     const store = await openSqliteStore({ path });
