@@ -34,7 +34,7 @@ export const trustRuleSchema = z
       .max(128)
       .describe('Name of the rule; it is recorded in every mission that it admits.'),
     match: z
-      .record(z.string().superRefine(checkedBy(parseClaimPath)), pattern)
+      .record(z.string().min(1).superRefine(checkedBy(parseClaimPath)), pattern)
       .refine((match) => Object.keys(match).length > 0, 'match at least one claim')
       .describe(
         'Claim to pattern; all must match. A claim is a top-level name, or a JSON pointer such as "/google/compute_engine/project_id". Lists match if one element does.',
