@@ -48,7 +48,7 @@ export async function guardedFetch(
     const response = await send(parts, url, method, init, headers, token);
     if (may.nonce && wantsNonce(response)) {
       may.nonce = false;
-      await discard(response);
+      discard(response);
       continue;
     }
     const denial = await readDenial(
@@ -56,7 +56,7 @@ export async function guardedFetch(
       retryAfterSeconds(response.headers.get('retry-after'), parts.runtime.now()),
     );
     if (denial === null) return response;
-    await discard(response);
+    discard(response);
     const denied = new CallDenied(denial, call);
     if (denial.retry === 'renew' && may.renew) {
       may.renew = false;
@@ -134,9 +134,9 @@ function isRepeatable(body: RequestInit['body']): boolean {
   );
 }
 
-/** Gives the connection back. */
-async function discard(response: Response): Promise<void> {
-  await response.body?.cancel().catch(() => undefined);
+/** Gives the connection back; the call does not wait for it. */
+function discard(response: Response): void {
+  response.body?.cancel().catch(() => undefined);
 }
 
 function unsent(code: string, retry: 'never' | 'with_new_mission') {

@@ -1,5 +1,6 @@
 /** What the agent SDK needs from where it runs; all of it can be replaced. */
 import type { webcrypto } from 'node:crypto';
+import type { ReadableStream } from 'node:stream/web';
 
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
@@ -25,13 +26,17 @@ export const DEFAULT_RUNTIME: Runtime = {
 /** Reads a body up to a bound. @throws Error that says only that it is too large */
 export async function readText(response: Response, max_bytes: number): Promise<string> {
   if (response.body === null) return '';
+  const reader = (response.body as ReadableStream<Uint8Array>).getReader();
   const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
-    size += chunk.length;
-    // Leaving the loop cancels the body.
-    if (size > max_bytes) throw new Error(`an answer is larger than ${max_bytes} bytes`);
-    chunks.push(chunk);
+  for (let size = 0; ; ) {
+    const { done, value } = await reader.read();
+    if (done) return Buffer.concat(chunks).toString('utf8');
+    size += value.length;
+    if (size > max_bytes) {
+      // Not waited for: a cloned body is cancelled only when both of its readers are done.
+      reader.cancel().catch(() => undefined);
+      throw new Error(`an answer is larger than ${max_bytes} bytes`);
+    }
+    chunks.push(value);
   }
-  return Buffer.concat(chunks).toString('utf8');
 }
