@@ -35,6 +35,14 @@ export interface AnswerKey {
   readonly sample_weight?: number | null;
 }
 
+const NO_KEY: AnswerKey = {
+  class: null,
+  exposed_at: null,
+  breach_at: null,
+  attacker_value_at: null,
+  output_only: false,
+};
+
 export interface ScoredTrace {
   readonly trace: Trace;
   readonly key: AnswerKey;
@@ -70,7 +78,10 @@ export async function loadTraces(
         args: call.args ?? {},
         out: (call.out_id && full.get(call.out_id)) || (call.out ?? ''),
       }));
-      out.push({ trace: { ...trace, calls }, key: key as unknown as AnswerKey });
+      out.push({
+        trace: { ...trace, calls },
+        key: { ...NO_KEY, ...(key as Partial<AnswerKey> | undefined) },
+      });
     }
   }
   return out;

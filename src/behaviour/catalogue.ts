@@ -289,13 +289,3 @@ export function kindsAgree(wanted: SinkKind, offered: SinkKind | undefined): boo
   if (wanted === 'path' || wanted === 'file') return offered === 'path' || offered === 'file';
   return wanted === 'handle' && PERSON_KINDS.includes(offered) && offered !== 'name';
 }
-
-/** Whether the action returns a vouched-for field that can hold destinations of this kind. */
-export function vouchesFor(action: CataloguedAction, kind: SinkKind): boolean {
-  return action.fields.some(
-    (field) =>
-      (field.trust === 'system' || field.trust === 'counterparty') &&
-      field.kind !== undefined &&
-      kindsAgree(kind, field.kind),
-  );
-}

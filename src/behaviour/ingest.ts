@@ -4,8 +4,8 @@ import { proofForm } from './forms.ts';
 import { type DigestKey, keyedDigest, MemoryWriter, ORIGIN, recall } from './memory.ts';
 import { LINKED_TEXT, linkedName, type MissionState, nameToken } from './mission.ts';
 import type { BehaviourRules } from './rules.ts';
-import { scanText } from './scan.ts';
-import { destinationsOf, type SinkKind, scannedKey, valueKey } from './values.ts';
+import { scanText, type ValueKind } from './scan.ts';
+import { COUNTED_KINDS, destinationsOf, SINK_KINDS, type SinkKind, scannedKey, valueKey } from './values.ts';
 
 /**
  * What a mission learns from one answer. Fields that the service vouches for become known values; everything else
@@ -100,6 +100,9 @@ class Ingestion {
   readonly #named = new Map<string, boolean>();
   #tainted: boolean;
   #linked: number;
+  #vouchedKinds: readonly number[];
+  /** Values of a declared source's text in this answer, by kind. */
+  readonly #offered = new Map<ValueKind, Set<string>>();
   #tied = false;
   #leaves = 0;
   #chars = 0;
@@ -120,6 +123,7 @@ class Ingestion {
     this.#writer = new MemoryWriter(state.memory);
     this.#tainted = state.tainted;
     this.#linked = state.linked_sources;
+    this.#vouchedKinds = state.vouched_kinds;
     this.#slots = rules.declared_sources
       ? state.sources.flatMap((source, slot) =>
           source.action === answer.action.action ? [{ field: source.field ?? null, bit: 1 << slot }] : [],
@@ -136,6 +140,7 @@ class Ingestion {
     this.#records.forEach((record, i) => {
       this.#settle(record, linked[i] === true);
     });
+    this.#markAmbiguous();
   }
 
   done(): MissionState {
@@ -144,6 +149,7 @@ class Ingestion {
       memory: this.#writer.done(),
       tainted: this.#tainted,
       linked_sources: this.#linked,
+      vouched_kinds: this.#vouchedKinds,
     };
   }
 
@@ -218,6 +224,12 @@ class Ingestion {
       this.#linked |= mask;
     }
     const kind: SinkKind = leaf.field?.kind ?? 'any';
+    if (mask !== 0 && leaf.field?.kind !== undefined) {
+      const bit = 1 << SINK_KINDS.indexOf(kind);
+      this.#vouchedKinds = this.#vouchedKinds.map((seen, slot) =>
+        (mask & (1 << slot)) === 0 ? seen : seen | bit,
+      );
+    }
     const put = (form: string): boolean => this.#put(form, origins, mask, 0);
     if (leaf.text.length <= MAX_VOUCHED_CHARS) {
       for (const destination of destinationsOf(kind, leaf.text) ?? []) {
@@ -228,10 +240,11 @@ class Ingestion {
       const whole = proofForm(leaf.text);
       if (whole !== null && kind !== 'id' && kind !== 'mail') put(valueKey('any', whole));
     }
-    if (kind !== 'any' || leaf.text.length <= 3) return;
+    if ((kind !== 'any' && kind !== 'name') || leaf.text.length <= 3) return;
     // A directory printed as text: "Hotels: A\nB", "x, y": its lines and items are values too. Longer pieces are
     // prose, and prose is nobody's vouched-for value even in a vouched-for field.
     for (const piece of leaf.text.split(/[\n,;|]/).slice(0, 400)) {
+      if (!isPlainName(piece)) continue;
       const form = proofForm(piece);
       if (form !== null && form.length <= 60) put(valueKey('any', form));
       const colon = piece.indexOf(': ');
@@ -259,8 +272,28 @@ class Ingestion {
     };
     const whole = leaf.text.length <= 120 ? proofForm(leaf.text) : null;
     if (whole !== null) put(valueKey('any', whole));
-    const outcome = scanText(leaf.text, (kind, form) => put(scannedKey(kind, form)), { max_chars: room });
+    const outcome = scanText(
+      leaf.text,
+      (kind, form) => {
+        if ((mask & ~LINKED_TEXT) !== 0) this.#offer(kind, form);
+        return put(scannedKey(kind, form));
+      },
+      { max_chars: room },
+    );
     if (!outcome.complete) this.#writer.overflowed();
+  }
+
+  #offer(kind: ValueKind, form: string): void {
+    if (!COUNTED_KINDS.some((known) => known === kind)) return;
+    const known = this.#offered.get(kind) ?? new Set();
+    if (known.size < this.#limits.max_text_values) this.#offered.set(kind, known.add(form));
+  }
+
+  #markAmbiguous(): void {
+    for (const [kind, forms] of this.#offered) {
+      if (forms.size < 2) continue;
+      for (const form of forms) this.#put(scannedKey(kind, form), ORIGIN.ambiguous, 0, 0);
+    }
   }
 
   #put(form: string, origins: number, vouched: number, text: number): boolean {
@@ -319,6 +352,17 @@ class Ingestion {
     }
     return words >= 2;
   }
+}
+
+/** A line of a directory: words, not an address or a number that somebody slipped in. */
+function isPlainName(piece: string): boolean {
+  let digits = 0;
+  for (let i = 0; i < piece.length; i++) {
+    const code = piece.charCodeAt(i);
+    if (code === 0x40 || code === 0x2f || code === 0x5c) return false;
+    if (code >= 0x30 && code <= 0x39) digits++;
+  }
+  return digits < 6 && !piece.includes('www.');
 }
 
 function isVouched(leaf: Leaf): boolean {

@@ -1,5 +1,5 @@
 import type { JsonValue } from '../domain/json.ts';
-import { type Catalogue, type CataloguedAction, hasLabel, uncatalogued, vouchesFor } from './catalogue.ts';
+import { type Catalogue, type CataloguedAction, hasLabel, kindsAgree, uncatalogued } from './catalogue.ts';
 import { skeleton } from './forms.ts';
 import {
   type DigestKey,
@@ -20,7 +20,7 @@ import {
 } from './mission.ts';
 import type { BehaviourRules, RuleName } from './rules.ts';
 import { scanText } from './scan.ts';
-import { type Destination, destinationsOf, type SinkKind, scannedKey } from './values.ts';
+import { type Destination, destinationsOf, SINK_KINDS, type SinkKind, scannedKey } from './values.ts';
 import type { Finding } from './verdict.ts';
 
 /** What one call looks like to the rules. */
@@ -36,6 +36,8 @@ export interface Context {
   /** What clean missions of the same template and agent used before (history.ts), by value key. */
   readonly history?: { readonly version: number; readonly vouches: (valueKey: string) => boolean };
 }
+
+const MAX_STEERING_CHARS = 160;
 
 interface Proof {
   readonly proven: boolean;
@@ -54,24 +56,30 @@ function sourceVouches(
   source: DeclaredSource,
   kind: SinkKind,
   record: ValueRecord,
+  single: boolean,
 ): boolean {
   const slot = sourceSlot(state, source);
   if (slot < 0) return false;
   const bit = 1 << slot;
   const entry = context.catalogue.actions.get(source.action);
+  const ambiguous = single && (record.origins & ORIGIN.ambiguous) !== 0;
   if (source.implied === true) {
     if (entry === undefined || !entry.names_one_object || hasLabel(entry, 'external')) return false;
-    return !state.named_kinds.includes(kind) && (record.text & bit) !== 0;
+    return !ambiguous && !state.named_kinds.includes(kind) && (record.text & bit) !== 0;
   }
-  if (source.field !== undefined) return ((record.vouched | record.text) & bit) !== 0;
+  if (source.field !== undefined && (record.vouched & bit) === 0)
+    return !ambiguous && (record.text & bit) !== 0;
   if ((record.vouched & bit) !== 0) {
     const stranger = (record.origins & (ORIGIN.system | ORIGIN.linked)) === 0;
     return !stranger || (state.linked_sources & bit) === 0;
   }
-  // A listing that vouches for destinations of this kind is believed only where it does; of one named document,
+  // A listing that did vouch for destinations of this kind is believed only where it does; of one named document,
   // or of a step with no such field, the declaration can only have meant the text.
-  if (entry !== undefined && !entry.names_one_object && vouchesFor(entry, kind)) return false;
-  return (record.text & bit) !== 0;
+  const seen = state.vouched_kinds[slot] ?? 0;
+  const vouches = SINK_KINDS.some((known, at) => (seen & (1 << at)) !== 0 && kindsAgree(kind, known));
+  if (entry !== undefined && !entry.names_one_object && vouches) return false;
+  // One parameter takes one value: a text that offers several of its kind has not said which.
+  return !ambiguous && (record.text & bit) !== 0;
 }
 
 function proveDestination(
@@ -97,7 +105,9 @@ function proveDestination(
       return { proven: true, declared: false, record, digest };
     if (
       !echoed &&
-      sources.some((source) => sourceVouches(state, context, source, destination.kind, record))
+      sources.some((source) =>
+        sourceVouches(state, context, source, destination.kind, record, destination.single),
+      )
     ) {
       return { proven: true, declared: false, record, digest };
     }
@@ -151,7 +161,13 @@ function isDeclaredLink(
   const candidate = destination.candidates[0];
   if (candidate === undefined) return false;
   const record = recall(state.memory, keyedDigest(context.key, candidate));
-  return (record.text & state.explicit_sources) !== 0;
+  // A page that was fetched does not lead on to the next: only what the audience itself holds does.
+  let own = 0;
+  for (const [slot, source] of state.sources.entries()) {
+    const from = context.catalogue.actions.get(source.action);
+    if (from !== undefined && !hasLabel(from, 'external')) own |= 1 << slot;
+  }
+  return (record.text & state.explicit_sources & own) !== 0;
 }
 
 interface Judged {
@@ -278,7 +294,8 @@ function checkContent(
   }
   const trusted = ORIGIN.template | ORIGIN.mission | ORIGIN.system | ORIGIN.linked | ORIGIN.counterparty;
   for (const [parameter, value] of Object.entries(call.parameters)) {
-    if (typeof value !== 'string') continue;
+    // Titles and names steer; a long text quotes many people, and judging it would stop every honest summary.
+    if (typeof value !== 'string' || value.length > MAX_STEERING_CHARS) continue;
     let foreign: Proof | undefined;
     const look = (form: string): void => {
       const digest = keyedDigest(context.key, form);

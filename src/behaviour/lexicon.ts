@@ -32,6 +32,9 @@ export const WORKING_COPY_VERBS = new Set(
 );
 export const FILE_NOUNS = new Set('file files directory dir folder path node document local'.split(' '));
 
+/** Where things wait until somebody sends or orders them. */
+export const STAGING_NOUNS = new Set('cart basket draft drafts wishlist clipboard scratchpad'.split(' '));
+
 /** Paying, booking, publishing, access and accounts: hard to take back. */
 export const CONSEQUENTIAL_NOUNS = new Set(
   'money payment transaction transfer funds invoice order purchase reservation booking password credential credentials permission permissions role roles owner ownership member members collaborator collaborators key keys account user users repository repo database table deployment production'.split(

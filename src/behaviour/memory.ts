@@ -22,6 +22,8 @@ export const ORIGIN = {
   linked: 128,
   /** Written by the agent after a declared source's text held it: that text still counts, a service's echo does not. */
   repeated: 256,
+  /** A declared source's text held several values of this kind: it has not said which one is meant. */
+  ambiguous: 512,
 } as const;
 
 export type OriginName = keyof typeof ORIGIN;

@@ -62,6 +62,8 @@ export interface MissionState {
   readonly linked_sources: number;
   /** Sources that somebody declared, as a mask. */
   readonly explicit_sources: number;
+  /** Kinds of destination that each source was seen to vouch for, as masks over `SINK_KINDS`. */
+  readonly vouched_kinds: readonly number[];
   /** Kinds of destination that the mission itself names: implied sources add none of these. */
   readonly named_kinds: readonly SinkKind[];
   readonly memory: ProvenanceMemory;
@@ -202,6 +204,7 @@ export function beginMission(mission: DeclaredMission, key: DigestKey): MissionS
     sources,
     linked_sources: 0,
     explicit_sources: explicitMask(mission.actions, sources),
+    vouched_kinds: sources.map(() => 0),
     named_kinds: mission.born_tainted ? [] : namedKinds(mission.texts),
     memory: writer.done(),
     born_tainted: mission.born_tainted,

@@ -23,6 +23,7 @@ import {
   SENSITIVE_NOUNS,
   SENSITIVE_PHRASES,
   SINK_WORDS,
+  STAGING_NOUNS,
   WORKING_COPY_VERBS,
   wordsOf,
 } from './lexicon.ts';
@@ -176,7 +177,9 @@ function labelsOf(
     !outside &&
     (said.includes('local') ||
       action.parameters.some((parameter) => wordsOf(parameter.name).includes('path')));
-  if (workingCopy && !sensitive) return [...labels, 'local'];
+  const staged = effect !== 'send' && name.some((word) => STAGING_NOUNS.has(word)) && !outside;
+  const added = name[0] === 'add' && name.some((word) => STAGING_NOUNS.has(word)) && !outside;
+  if ((workingCopy || staged || added) && !sensitive) return [...labels, 'local'];
   const tells = effect !== 'destroy' && [...name, ...said].some((word) => OUTSIDE_NOUNS.has(word));
   if (!confirms && (outside || effect === 'send' || tells)) labels.push('external');
   const form = sinks.length === 1 && sinks[0]?.kind === 'url';
@@ -238,14 +241,23 @@ function fieldsOf(action: DescribedAction): ReturnedField[] {
   return fields;
 }
 
-/** `get_channels`, `list members of a group`: the plural noun right after the verb says what the items are. */
+const PREPOSITIONS = new Set('in of for by with from to on at'.split(' '));
+
+function singular(noun: string): string {
+  if (noun.endsWith('ies')) return noun.slice(0, -3) + 'y';
+  return noun.endsWith('s') ? noun.slice(0, -1) : noun;
+}
+
+/** `get_channels`, `list_members_of_group`: the plural noun before the preposition says what the items are. */
 function listedKind(action: DescribedAction): SinkKind | null {
   const [verb, ...rest] = wordsOf(action.action);
   if (verb === undefined || !READ_VERBS.has(verb)) return null;
-  const noun = rest.find((word) => word !== 'all');
+  const end = rest.findIndex((word) => PREPOSITIONS.has(word));
+  const noun = (end < 0 ? rest : rest.slice(0, end)).at(-1);
   if (noun === undefined || !noun.endsWith('s')) return null;
   for (const { kind, words } of SINK_WORDS) {
-    if (words.has(noun) && ['channel', 'handle', 'account', 'name'].includes(kind)) return kind;
+    const known = words.has(noun) || words.has(singular(noun));
+    if (known && ['channel', 'handle', 'account', 'name'].includes(kind)) return kind;
   }
   return null;
 }

@@ -37,6 +37,8 @@ export interface Destination {
   readonly candidates: readonly string[];
   /** Parts of a compound name (`owner/name`): known where every part is. Empty where it has none. */
   readonly parts: readonly string[];
+  /** The only value of its parameter, not an item of a list. */
+  readonly single: boolean;
   /** Written so that it reads as another destination; never proven. */
   readonly deceptive: boolean;
   /** A short id or plain word matches by accident; it never carries an action that the mission did not name. */
@@ -52,7 +54,7 @@ export function valueKey(kind: SinkKind, form: string): string {
   return 'v:' + form;
 }
 
-function destinationOf(kind: SinkKind, raw: string): Destination {
+function destinationOf(kind: SinkKind, raw: string): Omit<Destination, 'single'> {
   const deceptive = isDeceptive(raw);
   if (kind === 'url') {
     const form = urlForm(raw);
@@ -123,7 +125,8 @@ function splitAddresses(raw: string): string[] {
     if (addresses.length > 0) out.push(...addresses);
     else if (entry.trim() !== '') out.push(entry);
   }
-  return out;
+  // Nothing but separators is not nothing: it stays one destination, which nobody can prove.
+  return out.length > 0 ? out : [raw];
 }
 
 /**
@@ -131,7 +134,7 @@ function splitAddresses(raw: string): string[] {
  * Returns `null` where the value cannot be read as destinations (too many, or nested objects): unknown, so unproven.
  */
 export function destinationsOf(kind: SinkKind, value: unknown): Destination[] | null {
-  const out: Destination[] = [];
+  const out: Omit<Destination, 'single'>[] = [];
   const add = (raw: string): void => {
     if (kind === 'mail') for (const part of splitAddresses(raw)) out.push(destinationOf(kind, part));
     else if (kind === 'url' && /[\s,]/.test(raw.trim())) {
@@ -148,8 +151,13 @@ export function destinationsOf(kind: SinkKind, value: unknown): Destination[] | 
     else return false;
     return true;
   };
-  return walk(value, 0) && out.length <= MAX_DESTINATIONS ? out : null;
+  if (!walk(value, 0) || out.length > MAX_DESTINATIONS) return null;
+  const single = !Array.isArray(value) && out.length === 1;
+  return out.map((one) => ({ ...one, single }));
 }
+
+/** Kinds of which a text can be asked whether it names exactly one. */
+export const COUNTED_KINDS = ['mail', 'url', 'account', 'phone', 'key'] as const;
 
 /** Key under which an extracted value is remembered. */
 export function scannedKey(kind: string, form: string): string {
