@@ -25,6 +25,7 @@ const SEGMENT_RECORDS = 4096;
 const CACHE_KIB = 32_768;
 /** A readiness probe that has no answer by then is a no. */
 const HEALTH_MILLISECONDS = 3000;
+const PROBE_BYTES = 65_536;
 
 /** Opens (and where needed creates and migrates) the database. @throws Error where it cannot be written. */
 export async function openSqliteStore(options: SqliteStoreOptions): Promise<Store> {
@@ -58,8 +59,10 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     const late = new Promise<false>((resolve) => {
       timer = setTimeout(() => resolve(false), HEALTH_MILLISECONDS);
     });
-    // A real commit: only that meets a full disk or a file that became read-only.
-    const written = queue.add([{ kind: 'set_meta', key: 'probe', value: '1' }]).then(
+    // A real commit: only that meets a file that became read-only. It needs as many new pages as a mission does for a
+    // moment, because a row that fits where it was says nothing about a full disk.
+    const probe = (value: string) => ({ kind: 'set_meta', key: 'probe', value }) as const;
+    const written = queue.add([probe('x'.repeat(PROBE_BYTES)), probe('1')]).then(
       () => true,
       () => false,
     );
