@@ -256,10 +256,8 @@ async function kill(scene: Scene, narrator: Narrator, ask: Ask, mission_id: stri
   );
   narrator.say('from the request to the first refused call', refused.ended_at - killed.asked_at);
   const after = refused.ended_at - killed.answered_at;
-  narrator.say(
-    `${after > 0 ? 'from the answer to it' : 'it came before the answer, by'}; begun after the answer and permitted: ${late}`,
-    Math.abs(after),
-  );
+  narrator.say(after > 0 ? 'from the answer to it' : 'it came before the answer, by', Math.abs(after));
+  narrator.say(`calls begun after the answer and permitted: ${late}`);
   const end = await thrown(() => ask({ do: 'refresh' }));
   const { ended } = await ask<{ ended: string | null }>({ do: 'status' });
   check(ended === 'mission_revoked', 'the agent knows that its mission is over', { ended, end });

@@ -39,7 +39,9 @@ async function demo(args: readonly string[], stopAfter?: (out: string) => boolea
   }
 }
 
-test('tells the whole story, each step checked, and leaves nothing behind', { timeout: 90_000 }, async () => {
+test('tells the whole story, each step checked, and leaves nothing behind', {
+  timeout: 120_000,
+}, async () => {
   const run = await demo(['--json']);
   expect(run.err).toBe('');
   expect(run.code).toBe(0);
