@@ -34,8 +34,10 @@ export function faultOf(cause: unknown, step: string, timeout_ms: number): Provi
   return new ProviderFault(PROVIDER, 'unexpected_answer', `${step}: status ${status}`);
 }
 
+/** AWS has a name for it, others only the status. If it is the role that is absent, the write after it says so. */
 export function isAbsent(cause: unknown): boolean {
-  return cause instanceof Error && (cause.name === 'NoSuchEntityException' || cause.name === 'NoSuchEntity');
+  const name = cause instanceof Error ? cause.name : '';
+  return name === 'NoSuchEntityException' || name === 'NoSuchEntity' || statusOf(cause) === 404;
 }
 
 export function isFull(cause: unknown): boolean {
