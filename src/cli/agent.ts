@@ -10,7 +10,6 @@ import { generateProofKey, prove } from '../sdk/agent/proof-key.ts';
 
 import { Failure, type Terminal } from './terminal.ts';
 
-
 export function addAgentCommands(program: Command, terminal: Terminal): void {
   const urlOf = (options: { url?: string }) =>
     options.url ?? terminal.env['SORTIE_URL'] ?? 'http://127.0.0.1:8480';

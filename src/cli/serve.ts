@@ -1,8 +1,11 @@
+import { generateKeyPairSync } from 'node:crypto';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { createBroker } from '../broker.ts';
-import { loadConfig, relativeTo } from '../config/load.ts';
+import { relativeTo } from '../config/load.ts';
+import { brokerSchema } from '../config/schema.ts';
+import { readYaml } from '../config/yaml.ts';
 import { generateKek } from '../keys/seal.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -11,9 +14,11 @@ export function addServeCommand(program: Command, terminal: Terminal): void {
     .command('serve')
     .description('Run the broker')
     .option('-c, --config <file>', 'configuration file', 'broker.yaml')
-    .option('--development-kek', 'make the key-encryption key file if it is missing (development only)')
-    .action(async (options: { config: string; developmentKek?: boolean }) => {
-      if (options.developmentKek) makeKek(options.config);
+    .option('--development-keys', 'make missing key files (only with a development configuration)')
+    .action(async (options: { config: string; developmentKeys?: boolean }) => {
+      // Keys, database and bootstrap token are nobody else's to read.
+      process.umask(0o077);
+      if (options.developmentKeys) makeDevelopmentKeys(options.config);
       const broker = await createBroker({ config: options.config, env: terminal.env });
       const port = await broker.listen();
       const { issuer, development } = broker.loaded().config;
@@ -38,13 +43,34 @@ export function addServeCommand(program: Command, terminal: Terminal): void {
     });
 }
 
-/** Only for a development configuration: a lost or regenerated KEK makes every signing key unreadable. */
-function makeKek(config_path: string): void {
-  const { config, path } = loadConfig(config_path);
-  const source = config.keys.key_encryption_key;
-  if (!config.development || !('from_file' in source)) return;
-  const file = relativeTo(path, source.from_file);
-  if (existsSync(file)) return;
-  mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-  writeFileSync(file, `${generateKek()}\n`, { mode: 0o600, flag: 'wx' });
+/**
+ * Key files that a development configuration names and that are not there yet. Never outside development: a
+ * regenerated KEK makes every signing key unreadable.
+ */
+function makeDevelopmentKeys(config_path: string): void {
+  const path = resolve(config_path);
+  const config = readYaml(path, brokerSchema);
+  if (!config.development) return;
+  const fresh = (file: string, content: () => string) => {
+    if (existsSync(file)) return;
+    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+    writeFileSync(file, content(), { mode: 0o600, flag: 'wx' });
+  };
+  const kek = config.keys.key_encryption_key;
+  if ('from_file' in kek) fresh(relativeTo(path, kek.from_file), () => `${generateKek()}\n`);
+  for (const { auth } of config.verifiers) {
+    if (!('private_key_jwt_file' in auth)) continue;
+    const file = relativeTo(path, auth.private_key_jwt_file);
+    const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    fresh(file, () => {
+      writeFileSync(
+        file.replace(/\.jwks\.json$/, '.key.json'),
+        JSON.stringify(privateKey.export({ format: 'jwk' })),
+        {
+          mode: 0o600,
+        },
+      );
+      return JSON.stringify({ keys: [publicKey.export({ format: 'jwk' })] });
+    });
+  }
 }
