@@ -6,7 +6,7 @@ import type { GuardedCall } from './call.ts';
 import { answerOf, type DenialAnswer, denied, type GuardDenial } from './denial.ts';
 import type { ResourceMetadata } from './metadata.ts';
 import { credential, readAuthorization } from './stages/credential.ts';
-import { STAGES } from './stages/index.ts';
+import { ALIVE_STAGES, type NamedStage, STAGES } from './stages/index.ts';
 import type { GuardState } from './state.ts';
 import type { OpenStreams } from './streams.ts';
 import type { VerifiedToken } from './token.ts';
@@ -100,6 +100,17 @@ export class Guard {
     return this.#report(call, found, refused ?? found, now, started);
   }
 
+  /**
+   * Whether the call comes with a living token in the right hands; says nothing about any action. For the parts of a
+   * protocol that act on nothing: opening a session, listing what there is.
+   */
+  recognize(call: GuardedCall): Verdict {
+    const now = this.#now();
+    const found = this.#authenticate(call, now);
+    if (!found.permitted) return found;
+    return this.#runStages(call, found, now, ALIVE_STAGES) ?? found;
+  }
+
   /** Whether a permitted token is still alive: for work that goes on after the call. Null means that it is. */
   stillPermitted(permit: VerifiedToken): GuardDenial | null {
     return this.#streams.judge(permit, this.#now());
@@ -134,10 +145,15 @@ export class Guard {
     }
   }
 
-  #runStages(call: GuardedCall, token: VerifiedToken, now: number): GuardDenial | null {
+  #runStages(
+    call: GuardedCall,
+    token: VerifiedToken,
+    now: number,
+    stages: readonly NamedStage[] = STAGES,
+  ): GuardDenial | null {
     try {
-      for (let at = 0; at < STAGES.length; at++) {
-        const denial = STAGES[at]?.judge(call, token, this.#state, now) ?? null;
+      for (let at = 0; at < stages.length; at++) {
+        const denial = stages[at]?.judge(call, token, this.#state, now) ?? null;
         if (denial !== null) return denial;
       }
       return null;

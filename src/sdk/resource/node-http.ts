@@ -6,7 +6,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { denied, type GuardDenial } from './denial.ts';
 import type { Guard, Verdict } from './guard.ts';
 import { metadataPath } from './metadata.ts';
-import { callOf, originOf, type ProtectedRoute } from './route.ts';
+import { callOf, originOf, type ProtectedRoute, type RequestFacts } from './route.ts';
 import type { VerifiedToken } from './token.ts';
 
 export interface HttpAdapterOptions {
@@ -45,20 +45,29 @@ export class HttpAdapter {
    * Judges a request. On a permit the answer is watched: it is cut when the token dies while it is still open.
    * On a denial the answer has been sent.
    */
-  async admit<Request extends IncomingMessage>(
+  admit<Request extends IncomingMessage>(
     route: ProtectedRoute<Request>,
     request: Request,
     response: ServerResponse,
   ): Promise<VerifiedToken | null> {
-    const verdict = await this.#judge(route, request);
-    if (!verdict.permitted) {
-      this.#refuse(verdict, request, response);
-      return null;
-    }
-    permits.set(request, verdict);
-    const unwatch = this.#guard.watch(verdict, () => response.destroy());
-    response.once('close', unwatch);
-    return verdict;
+    return this.admitAs(route, request, request, response);
+  }
+
+  /** {@link admit} for a framework whose own request, which the route's functions read, wraps node:http's. */
+  async admitAs<Request>(
+    route: ProtectedRoute<Request>,
+    given: Request,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<VerifiedToken | null> {
+    return this.#settle(await this.#judge(route, given, request), request, response);
+  }
+
+  /** As {@link admit} for a request that acts on nothing: a living token in the right hands is enough. */
+  async recognize(request: IncomingMessage, response: ServerResponse): Promise<VerifiedToken | null> {
+    const call = callOf(this.#guard, this.#origin, { action: '' }, request, factsOf(request));
+    const verdict = call === null ? denied('route_unmapped') : this.#guard.recognize(call);
+    return this.#settle(verdict, request, response);
   }
 
   /** Middleware for Express and Connect. `next` is called only for a permitted request. */
@@ -96,18 +105,13 @@ export class HttpAdapter {
     };
   }
 
-  async #judge<Request extends IncomingMessage>(
+  async #judge<Request>(
     route: ProtectedRoute<Request>,
-    request: Request,
+    given: Request,
+    request: IncomingMessage,
   ): Promise<Verdict> {
-    const proof = request.headers['dpop'];
     try {
-      const call = callOf(this.#guard, this.#origin, route, request, {
-        authorization: request.headers.authorization,
-        proof: Array.isArray(proof) ? proof.join(', ') : proof,
-        method: request.method ?? '',
-        target: (request as WithOriginalUrl).originalUrl ?? request.url ?? '',
-      });
+      const call = callOf(this.#guard, this.#origin, route, given, factsOf(request));
       if (call === null) return denied('route_unmapped');
       return this.#guard.needsBroker(call) ? await this.#guard.decide(call) : this.#guard.check(call);
     } catch (error) {
@@ -116,10 +120,31 @@ export class HttpAdapter {
     }
   }
 
+  #settle(verdict: Verdict, request: IncomingMessage, response: ServerResponse): VerifiedToken | null {
+    if (!verdict.permitted) {
+      this.#refuse(verdict, request, response);
+      return null;
+    }
+    permits.set(request, verdict);
+    const unwatch = this.#guard.watch(verdict, () => response.destroy());
+    response.once('close', unwatch);
+    return verdict;
+  }
+
   #refuse(denial: GuardDenial, request: IncomingMessage, response: ServerResponse): void {
     this.#onDenied(denial, request);
     const { status, headers, body } = this.#guard.answer(denial, request.headers.authorization);
     response.writeHead(status, headers);
     response.end(JSON.stringify(body));
   }
+}
+
+function factsOf(request: IncomingMessage): RequestFacts {
+  const proof = request.headers['dpop'];
+  return {
+    authorization: request.headers.authorization,
+    proof: Array.isArray(proof) ? proof.join(', ') : proof,
+    method: request.method ?? '',
+    target: (request as WithOriginalUrl).originalUrl ?? request.url ?? '',
+  };
 }

@@ -19,12 +19,22 @@ export type Stage = (
   now: number,
 ) => GuardDenial | null;
 
-/** After `credential` (scheme, signature, claims) has found the token. */
-export const STAGES: readonly { readonly name: string; readonly judge: Stage }[] = [
+export interface NamedStage {
+  readonly name: string;
+  readonly judge: Stage;
+}
+
+/** Whether the token is alive and in the right hands; after `credential` (scheme, signature, claims) has found it. */
+export const ALIVE_STAGES: readonly NamedStage[] = [
   { name: 'lifetime', judge: lifetime },
   { name: 'proof', judge: proof },
   { name: 'revocation', judge: revocation },
   { name: 'mission', judge: mission },
+];
+
+/** All of a check. */
+export const STAGES: readonly NamedStage[] = [
+  ...ALIVE_STAGES,
   { name: 'authority', judge: authority },
   { name: 'sequence', judge: sequence },
   { name: 'limits', judge: limits },

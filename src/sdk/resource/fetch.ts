@@ -1,0 +1,134 @@
+/**
+ * Servers that speak the Fetch API (Request in, Response out), such as Hono: `const erp = fetchGuard(running.guard);
+ * app.get('/invoices/:id', erp.hono({ action: 'invoices.read' }), handler)`.
+ */
+import { denied, type GuardDenial } from './denial.ts';
+import type { Guard, Verdict } from './guard.ts';
+import { metadataPath } from './metadata.ts';
+import { callOf, originOf, type ProtectedRoute } from './route.ts';
+import type { VerifiedToken } from './token.ts';
+
+export interface FetchGuardOptions {
+  /** Scheme, host and port under which clients reach this server. Default: the audience's. */
+  readonly origin?: string;
+  readonly onDenied?: (denial: GuardDenial, request: Request) => void;
+}
+
+/** Let through with the token, or refused with the answer to send. */
+export type Admission =
+  | { readonly permitted: true; readonly permit: VerifiedToken }
+  | { readonly permitted: false; readonly response: Response };
+
+/** What Hono gives a middleware, as far as it is used here. Not imported from Hono on purpose. */
+export interface HonoContext {
+  readonly req: { readonly raw: Request };
+  res: Response;
+}
+
+const permits = new WeakMap<object, VerifiedToken>();
+
+/** The verified token of a request that was let through. */
+export function permitOfRequest(request: Request): VerifiedToken | undefined {
+  return permits.get(request);
+}
+
+export interface FetchGuard {
+  admit(route: ProtectedRoute<Request>, request: Request): Promise<Admission>;
+  /** The same answer, whose body ends with an error when the token dies while it is still being read. */
+  tether(response: Response, permit: VerifiedToken): Response;
+  /** The answer to a metadata request (RFC 9728), or null for every other request. */
+  metadata(request: Request): Response | null;
+  /** Middleware for Hono. A route's functions get Hono's context. */
+  hono<Context extends HonoContext>(
+    route: ProtectedRoute<Context>,
+  ): (context: Context, next: () => Promise<void>) => Promise<Response | undefined>;
+}
+
+export function fetchGuard(guard: Guard, options: FetchGuardOptions = {}): FetchGuard {
+  const origin = options.origin ?? originOf(guard.audience);
+  const path = metadataPath(guard.audience);
+
+  async function judge<Given>(
+    route: ProtectedRoute<Given>,
+    given: Given,
+    request: Request,
+  ): Promise<Verdict> {
+    try {
+      const { pathname, search } = new URL(request.url);
+      const call = callOf(guard, origin, route, given, {
+        authorization: request.headers.get('authorization') ?? undefined,
+        proof: request.headers.get('dpop') ?? undefined,
+        method: request.method,
+        target: pathname + search,
+      });
+      if (call === null) return denied('route_unmapped');
+      return guard.needsBroker(call) ? await guard.decide(call) : guard.check(call);
+    } catch (error) {
+      return denied('guard_failed', { private_reason: error instanceof Error ? error.message : 'route' });
+    }
+  }
+
+  async function admit<Given>(
+    route: ProtectedRoute<Given>,
+    given: Given,
+    request: Request,
+  ): Promise<Admission> {
+    const verdict = await judge(route, given, request);
+    if (verdict.permitted) {
+      permits.set(request, verdict);
+      return { permitted: true, permit: verdict };
+    }
+    options.onDenied?.(verdict, request);
+    const { status, headers, body } = guard.answer(
+      verdict,
+      request.headers.get('authorization') ?? undefined,
+    );
+    return { permitted: false, response: new Response(JSON.stringify(body), { status, headers }) };
+  }
+
+  function tether(response: Response, permit: VerifiedToken): Response {
+    if (response.body === null) return response;
+    const reader = response.body.getReader();
+    let unwatch = (): void => {};
+    const body = new ReadableStream<Uint8Array>({
+      start(controller) {
+        unwatch = guard.watch(permit, (denial) => {
+          controller.error(new Error(denial.code));
+          void reader.cancel(denial.code).catch(() => {});
+        });
+      },
+      async pull(controller) {
+        try {
+          const { done, value } = await reader.read();
+          if (!done) return controller.enqueue(value);
+          unwatch();
+          controller.close();
+        } catch (error) {
+          unwatch();
+          controller.error(error);
+        }
+      },
+      cancel(reason) {
+        unwatch();
+        return reader.cancel(reason);
+      },
+    });
+    return new Response(body, response);
+  }
+
+  return {
+    admit: (route, request) => admit(route, request, request),
+    tether,
+    metadata(request) {
+      if (new URL(request.url).pathname !== path || request.method !== 'GET') return null;
+      return Response.json(guard.metadata, { headers: { 'cache-control': 'public, max-age=300' } });
+    },
+    hono: (route) => async (context, next) => {
+      const admission = await admit(route, context, context.req.raw);
+      if (!admission.permitted) return admission.response;
+      await next();
+      context.res = tether(context.res, admission.permit);
+      return undefined;
+    },
+  };
+}
