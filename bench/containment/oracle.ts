@@ -11,7 +11,7 @@ interface UserTask {
 }
 
 /**
- * Missions as somebody who knew the answer would declare them: the ground truth's tools, no values and no sources.
+ * Missions as somebody who knew the answer would declare them: the ground truth's tools and values.
  * A ceiling for comparison, never the product's figure: it knows one of several valid paths.
  */
 export function oraclePlans(path: string): Map<string, Plan[]> {
@@ -19,7 +19,12 @@ export function oraclePlans(path: string): Map<string, Plan[]> {
   for (const task of JSON.parse(readFileSync(path, 'utf8')) as UserTask[]) {
     const truth = task.variants.at(-1)?.ground_truth ?? [];
     out.set(taskKey(task.suite, task.user_task_id), [
-      { planner: 'oracle', weight: 1, tools: truth.map((call) => call.tool), steps: [] },
+      {
+        planner: 'oracle',
+        weight: 1,
+        tools: truth.map((call) => call.tool),
+        steps: truth.map((call) => ({ tool: call.tool, parameters: call.args, from: {} })),
+      },
     ]);
   }
   return out;
