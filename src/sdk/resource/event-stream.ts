@@ -1,4 +1,5 @@
 /** Server-sent events out of a byte stream (WHATWG HTML, section 9.2.6), bounded. */
+import { StringDecoder } from 'node:string_decoder';
 
 export interface ServerSentEvent {
   readonly event: string;
@@ -9,38 +10,52 @@ export interface ServerSentEvent {
 /** Longest event that is kept, characters. */
 const MAX_EVENT = 65_536;
 
-/**
- * Yields each event as it is complete. Comments and unknown fields are skipped.
- * @throws RangeError for an event without end
- */
-export async function* eventStream(body: AsyncIterable<Uint8Array>): AsyncGenerator<ServerSentEvent> {
-  const decoder = new TextDecoder();
-  let rest = '';
-  let event = '';
-  let data: string[] = [];
-  let size = 0;
-  let id = '';
-  for await (const chunk of body) {
-    rest += decoder.decode(chunk, { stream: true });
-    for (let end = rest.indexOf('\n'); end >= 0; end = rest.indexOf('\n')) {
-      const line = rest.slice(0, rest.charCodeAt(end - 1) === 0x0d ? end - 1 : end);
-      rest = rest.slice(end + 1);
-      if (line === '') {
-        if (data.length > 0) yield { event: event === '' ? 'message' : event, data: data.join('\n'), id };
-        event = '';
-        data = [];
-        size = 0;
-        continue;
-      }
-      size += line.length;
-      if (size > MAX_EVENT) throw new RangeError('event is too large');
-      const colon = line.indexOf(':');
-      const field = colon < 0 ? line : line.slice(0, colon);
-      const value = colon < 0 ? '' : line.slice(line.charCodeAt(colon + 1) === 0x20 ? colon + 2 : colon + 1);
-      if (field === 'event') event = value;
-      else if (field === 'data') data.push(value);
-      else if (field === 'id') id = value;
+/** Hands over each event as it is complete, in the turn its last byte arrives. Comments and unknown fields are skipped. */
+export class EventReader {
+  readonly #handle: (event: ServerSentEvent) => void;
+  readonly #decoder = new StringDecoder('utf8');
+  #rest = '';
+  #event = '';
+  #data: string | null = null;
+  #size = 0;
+  #id = '';
+
+  constructor(handle: (event: ServerSentEvent) => void) {
+    this.#handle = handle;
+  }
+
+  /** @throws RangeError for an event without end, and whatever the handler throws */
+  push(chunk: Uint8Array): void {
+    const text = this.#rest + this.#decoder.write(chunk);
+    let start = 0;
+    for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n', start)) {
+      this.#line(text.slice(start, end > start && text.charCodeAt(end - 1) === 0x0d ? end - 1 : end));
+      start = end + 1;
     }
-    if (rest.length > MAX_EVENT) throw new RangeError('event is too large');
+    this.#rest = text.slice(start);
+    if (this.#rest.length > MAX_EVENT) throw new RangeError('event is too large');
+  }
+
+  #line(line: string): void {
+    if (line === '') {
+      const complete = {
+        event: this.#event === '' ? 'message' : this.#event,
+        data: this.#data,
+        id: this.#id,
+      };
+      this.#event = '';
+      this.#data = null;
+      this.#size = 0;
+      if (complete.data !== null) this.#handle({ ...complete, data: complete.data });
+      return;
+    }
+    this.#size += line.length;
+    if (this.#size > MAX_EVENT) throw new RangeError('event is too large');
+    const colon = line.indexOf(':');
+    const field = colon < 0 ? line : line.slice(0, colon);
+    const value = colon < 0 ? '' : line.slice(line.charCodeAt(colon + 1) === 0x20 ? colon + 2 : colon + 1);
+    if (field === 'event') this.#event = value;
+    else if (field === 'data') this.#data = this.#data === null ? value : `${this.#data}\n${value}`;
+    else if (field === 'id') this.#id = value;
   }
 }

@@ -8,7 +8,7 @@ import type { FeedOutcome } from '../../domain/revocation-set.ts';
 import type { Alarm } from './alarm.ts';
 import { type BrokerClient, BrokerRefused } from './broker-client.ts';
 import type { BundleSource } from './bundle-source.ts';
-import { eventStream, type ServerSentEvent } from './event-stream.ts';
+import { EventReader, type ServerSentEvent } from './event-stream.ts';
 import type { GuardState } from './state.ts';
 
 export interface FeedClientOptions {
@@ -158,17 +158,14 @@ export class FeedClient {
     const { epoch, seq } = state.revocations;
     const silence = new AbortController();
     const watchdog = setTimeout(() => silence.abort(), SILENCE_MS);
+    const events = new EventReader((event) => this.#handle(event));
     try {
-      const response = await client.request('/revocations/stream', {
-        headers: { accept: 'text/event-stream', 'last-event-id': `${epoch}.${seq}` },
-        timeout_ms: Number.POSITIVE_INFINITY,
-        signal: AbortSignal.any([this.#stop.signal, silence.signal]),
-      });
-      if (response.body === null) return;
-      for await (const event of eventStream(response.body)) {
+      const headers = { accept: 'text/event-stream', 'last-event-id': `${epoch}.${seq}` };
+      const signal = AbortSignal.any([this.#stop.signal, silence.signal]);
+      await client.stream('/revocations/stream', headers, signal, (chunk) => {
         watchdog.refresh();
-        this.#handle(event);
-      }
+        events.push(chunk);
+      });
     } finally {
       clearTimeout(watchdog);
       // Leaves no half-read answer behind when a handler threw.
