@@ -19,7 +19,7 @@ import { createProofs } from './keys/proofs.ts';
 import { createSeal } from './keys/seal.ts';
 import { openSigningKeys } from './keys/signing-keys.ts';
 import { issueBootstrapToken } from './operations/admin-tokens.ts';
-import { sealAudit } from './operations/audit.ts';
+import { closeOldSegment, sealAudit } from './operations/audit.ts';
 import { bundleContent, createBundles } from './operations/bundle.ts';
 import { prune, reap } from './operations/reap.ts';
 import { rotateKeys } from './operations/rotate-keys.ts';
@@ -165,7 +165,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     },
     explainEvidence: (token) =>
       attestation.explain({ type: 'urn:ietf:params:oauth:token-type:jwt', token }, { now: clock.now() }),
-    rotateKeys: (emergency, actor) => rotateKeys(ports, keys, emergency, actor),
+    rotateKeys: (emergency, actor) => rotateKeys(ports, keys, emergency, actor).finally(announceBundles),
     metrics,
     overload: config.overload,
     observe(event) {
@@ -197,6 +197,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
 
   async function tend(): Promise<void> {
     await keys.tend(clock.now());
+    await closeOldSegment(ports);
     await sealAudit(ports);
     const { retention } = loaded.config;
     await prune(ports, {

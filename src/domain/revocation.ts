@@ -28,6 +28,7 @@ export const FEED_REASONS = [
   'expired',
   'parent_ended',
   'attestation_overdue',
+  'reattested',
   'behaviour',
   'blocked',
   'unblocked',

@@ -1,5 +1,6 @@
 /** Shapes that several routes share; `openapi.yaml` shows them. */
 import { z } from 'zod';
+import { BROKER_REASON } from '../operations/lifecycle.ts';
 
 export const detailsSchema = z.array(z.looseObject({ type: z.string() }));
 
@@ -71,7 +72,11 @@ export const selectorSchema = z.strictObject({
 });
 
 /** Why: shown to people beside what was done. */
-export const reasonSchema = z.string().min(1).max(1024);
+export const reasonSchema = z
+  .string()
+  .min(1)
+  .max(1024)
+  .refine((reason) => !reason.startsWith(BROKER_REASON), `must not begin with ${BROKER_REASON}`);
 
 export const cursorQuery = {
   cursor: z.string().max(512).optional(),

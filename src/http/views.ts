@@ -104,6 +104,9 @@ export const viewSchemas = {
     cascaded: z.array(z.string()),
     seq: z.number().int().nullable().describe('Verifiers that acknowledged this feed position enforce it.'),
     repeated: z.boolean(),
+    verifiers: z
+      .array(z.looseObject({ verifier_id: z.string(), acknowledged_at: z.number().nullable() }))
+      .describe('Connected verifiers that were told, and when each acknowledged.'),
   }),
   revocation: z.looseObject({
     missions: z.number().int(),

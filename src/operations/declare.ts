@@ -1,9 +1,8 @@
 /** `POST /missions`: declare once, get every credential, all or none (wire profile 2). */
 import { type AuthoritySet, effective, forAudience } from '../domain/authority/index.ts';
-import { Denied } from '../domain/denial.ts';
 import { deriveToken, type ReportedNarrowing } from '../domain/grant.ts';
 import type { ParsedIntent } from '../domain/intent.ts';
-import { type Mission, missionError, stateAt } from '../domain/mission.ts';
+import type { Mission } from '../domain/mission.ts';
 import type { TemplateDocument } from '../domain/policy.ts';
 import {
   type Evidence,
@@ -24,6 +23,7 @@ import {
   selectorsOf,
   storeMission,
 } from './create-mission.ts';
+import { awake } from './lifecycle.ts';
 import { type Manifest, manifestOf } from './manifest.ts';
 import { type PlannedToken, planToken, signToken } from './mint.ts';
 import { attested, recordingRefusals } from './refusals.ts';
@@ -107,8 +107,8 @@ async function mintAgain(
 ): Promise<DeclareAnswer> {
   let mission = repeated;
   for (let attempt = 1; ; attempt++) {
-    const state = stateAt(mission, now);
-    if (state !== 'active') throw new Denied({ tag: 'dead_mission', error: missionError(state) });
+    const woken = awake(ports, mission, true, now);
+    mission = woken.mission;
     const template = await ports.store.template(mission.template.id, mission.template.hash);
     if (template === null) throw new Error(`template of ${mission.id} is gone`);
     const planned = planAll(ports, mission, template.document, evidence, now);
@@ -117,6 +117,7 @@ async function mintAgain(
       await commit(ports, [
         ...possession(evidence, proof),
         { kind: 'require_unblocked', selectors: selectorsOf(mission), at: now },
+        ...woken.writes,
         // Each token counts.
         ...planned.map((): Write => ({ kind: 'derive', id, at: now, version, attested: true })),
         ...planned.map((token) => token.write),

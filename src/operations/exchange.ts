@@ -6,7 +6,7 @@ import { type AuthoritySet, effective } from '../domain/authority/index.ts';
 import { Denied, malformed } from '../domain/denial.ts';
 import { deriveToken, type ReportedNarrowing } from '../domain/grant.ts';
 import type { ParsedIntent } from '../domain/intent.ts';
-import { type Mission, missionError, stateAt } from '../domain/mission.ts';
+import type { Mission } from '../domain/mission.ts';
 import type { AudiencePolicy, TemplateDocument } from '../domain/policy.ts';
 import {
   type Evidence,
@@ -30,6 +30,7 @@ import {
   storeMission,
 } from './create-mission.ts';
 import type { ExchangeRequest } from './exchange-request.ts';
+import { awake } from './lifecycle.ts';
 import { type MintedToken, planToken, signToken, TOKEN_TYP } from './mint.ts';
 import { attested, recordingRefusals } from './refusals.ts';
 
@@ -246,9 +247,7 @@ async function retrying(
   },
 ): Promise<ExchangeAnswer> {
   for (let attempt = 1; ; attempt++) {
-    const mission = await plan.mission();
-    const state = stateAt(mission, now);
-    if (state !== 'active') throw new Denied({ tag: 'dead_mission', error: missionError(state) });
+    const { mission, writes: waking } = awake(ports, await plan.mission(), plan.attested, now);
     const template = await ports.store.template(mission.template.id, mission.template.hash);
     if (template === null) throw new Error(`template of ${mission.id} is gone`);
     const cut = deriveToken({
@@ -278,6 +277,7 @@ async function retrying(
         ...mission.path
           .filter((ancestor) => ancestor !== mission.id)
           .map((id): Write => ({ kind: 'require_active', id, at: now })),
+        ...waking,
         { kind: 'derive', id: mission.id, at: now, version: mission.version, attested: plan.attested },
         planned.write,
         minted(mission, planned.claims.jti, audience, now),

@@ -11,7 +11,13 @@ import {
 } from '../domain/authority/index.ts';
 import { Denied, malformed } from '../domain/denial.ts';
 import { canonicalize, type JsonObject, type JsonValue } from '../domain/json.ts';
-import { type Mission, type MissionEvent, type MissionState, stateAt } from '../domain/mission.ts';
+import {
+  type Mission,
+  type MissionEvent,
+  type MissionState,
+  missionError,
+  stateAt,
+} from '../domain/mission.ts';
 import { rfc3339 } from '../domain/reader.ts';
 import type { FeedEffect, FeedReason } from '../domain/revocation.ts';
 import { type Committed, type Ports, type Write, WriteConflict } from '../ports.ts';
@@ -32,6 +38,8 @@ export interface Intervened {
   readonly mission: Mission;
   /** Where enforcement of this can be watched: verifiers that acknowledged this `seq` enforce it. */
   readonly seq: number | null;
+  /** Audiences that were told; null for all. */
+  readonly audiences: readonly string[] | null;
   /** Cascaded descendants. */
   readonly cascaded: readonly string[];
   /** `event_id` was applied before: nothing was done. */
@@ -118,7 +126,7 @@ export async function contain(
   const root = tree.find((mission) => mission.id === mission_id);
   if (!root) throw new Denied({ tag: 'not_found' });
   // A repeated request is harmless whatever became of the mission since.
-  if (applied(root, request)) return { mission: root, seq: null, cascaded: [], repeated: true };
+  if (applied(root, request)) return { mission: root, seq: null, audiences: [], cascaded: [], repeated: true };
   if (request.expected_version !== undefined && request.expected_version !== root.version)
     throw new Denied({ tag: 'conflict', detail: `the mission is at version ${root.version}` });
   const live = tree.filter((mission) => isLive(stateAt(mission, now)));
@@ -209,7 +217,8 @@ async function changed(
     if (!(cause instanceof WriteConflict)) throw cause;
     const mission = await ports.store.mission(mission_id);
     if (mission === null) throw new Denied({ tag: 'not_found' });
-    if (cause.conflict === 'repeated') return { mission, seq: null, cascaded: [], repeated: true };
+    if (cause.conflict === 'repeated')
+      return { mission, seq: null, audiences: [], cascaded: [], repeated: true };
     throw new Denied({
       tag: 'conflict',
       detail: `the mission is ${stateAt(mission, now)} at version ${mission.version}`,
@@ -220,9 +229,18 @@ async function changed(
   return {
     mission,
     seq: committed.feed.at(-1)?.seq ?? null,
+    audiences: audiencesOf(committed),
     cascaded: committed.changed_missions.filter((id) => id !== mission_id),
     repeated: false,
   };
+}
+
+/** Every audience that one of the entries went to; null for all. */
+function audiencesOf(committed: Committed): readonly string[] | null {
+  const told = committed.feed.map((entry) => entry.audiences);
+  return told.some((audiences) => audiences === null)
+    ? null
+    : [...new Set(told.flatMap((some) => some ?? []))];
 }
 
 function isLive(state: MissionState): boolean {
@@ -243,5 +261,54 @@ function record(
   return {
     kind: 'append_audit',
     record: { ts: now, event, actor: by.actor, mission_id, details: { reason: by.reason, ...details } },
+  };
+}
+
+/** Reasons that only the broker gives begin with this; the API refuses them from people. */
+export const BROKER_REASON = 'broker:';
+/** A mission that was suspended for its silence, and for nothing else. */
+export const SILENT = `${BROKER_REASON} not re-attested in time`;
+
+/**
+ * The mission as it can mint now. One that was suspended only for its silence is woken by what it lacked: fresh
+ * evidence of the same instance with a proof by the same key. Nothing else that the broker does ever resumes one.
+ * @param attested whether this request carries that evidence
+ * @throws Denied `dead_mission`
+ */
+export function awake(
+  ports: Ports,
+  mission: Mission,
+  attested: boolean,
+  now: number,
+): { readonly mission: Mission; readonly writes: readonly Write[] } {
+  const state = stateAt(mission, now);
+  if (state === 'active') return { mission, writes: [] };
+  if (state !== 'suspended' || mission.state_reason !== SILENT || !attested)
+    throw new Denied({ tag: 'dead_mission', error: missionError(state) });
+  return {
+    mission: { ...mission, state: 'active', version: mission.version + 1, last_attested_at: now },
+    writes: [
+      {
+        kind: 'transition',
+        id: mission.id,
+        event: 'resume',
+        at: now,
+        reason: 're-attested',
+        expected_version: mission.version,
+      },
+      {
+        kind: 'append_feed',
+        entry: {
+          ts: now,
+          kind: 'mission_tree',
+          key: mission.id,
+          effect: 'lift',
+          not_after: lastTokenEnd(ports, now),
+          reason_code: 'reattested',
+        },
+        to: 'minted',
+      },
+      record(now, 'mission.resumed', { actor: mission.agent, reason: 're-attested' }, mission.id, {}),
+    ],
   };
 }

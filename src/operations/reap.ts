@@ -2,7 +2,7 @@
 
 import { Denied } from '../domain/denial.ts';
 import type { Ports, RetentionPolicy } from '../ports.ts';
-import { intervene } from './lifecycle.ts';
+import { intervene, SILENT } from './lifecycle.ts';
 
 const BATCH = 500;
 
@@ -23,7 +23,7 @@ async function end(ports: Ports, id: string, event: 'expire' | 'suspend'): Promi
   const by =
     event === 'expire'
       ? { actor: 'broker', reason: 'the mission reached its end' }
-      : { actor: 'broker', reason: 'not re-attested in time' };
+      : { actor: 'broker', reason: SILENT };
   await intervene(ports, id, event, by, event === 'expire' ? 'expired' : 'attestation_overdue');
 }
 

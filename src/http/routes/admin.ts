@@ -93,13 +93,20 @@ export function adminRoutes(
   ports: Ports,
   options: { readonly parseTemplate: (value: unknown) => TemplateDocument; readonly feed: RevocationFeed },
 ): Route[] {
-  const intervened = (result: Intervened) =>
-    json(200, {
+  const intervened = async (result: Intervened) => {
+    // Durable by now; a moment's wait lets the answer say who already enforces it.
+    const verifiers =
+      result.seq === null
+        ? []
+        : await options.feed.acknowledgements(result.seq, result.audiences, ACKNOWLEDGEMENT_WAIT_MS);
+    return json(200, {
       mission: missionSummary(result.mission, ports.clock.now()),
       cascaded: result.cascaded,
       seq: result.seq,
       repeated: result.repeated,
+      verifiers,
     });
+  };
 
   const transition = (
     name: 'suspend' | 'resume' | 'revoke',
