@@ -1,5 +1,12 @@
 import type { JsonValue } from '../domain/json.ts';
-import { type Catalogue, type CataloguedAction, hasLabel, kindsAgree, uncatalogued } from './catalogue.ts';
+import {
+  type Catalogue,
+  type CataloguedAction,
+  hasLabel,
+  kindsAgree,
+  type Sink,
+  uncatalogued,
+} from './catalogue.ts';
 import { skeleton } from './forms.ts';
 import {
   type DigestKey,
@@ -176,6 +183,10 @@ interface Judged {
   readonly detour: boolean;
 }
 
+function isMessageSink(sink: Sink): boolean {
+  return sink.kind === 'mail' || sink.kind === 'url' || sink.kind === 'phone';
+}
+
 function sourcesOf(declared: DeclaredAction | null, parameter: string): readonly DeclaredSource[] {
   if (declared === null) return [];
   const own = declared.parameters[parameter]?.sources ?? [];
@@ -229,7 +240,8 @@ export function findingsFor(state: MissionState, context: Context, call: Call): 
       const whole = proveDestination(state, context, entry, sources, destination);
       const proof = whole.proven ? whole : proveParts(state, context, entry, sources, destination, whole);
       if (destination.weak) allStrong = false;
-      if (!proof.declared) allDeclared = false;
+      const tied = (proof.record.origins & ORIGIN.linked) !== 0 && proof.proven;
+      if (!proof.declared && !tied) allDeclared = false;
       if (proof.proven || isDeclaredLink(state, context, entry, destination)) continue;
       allProven = false;
       unproven.push(() => find('unproven_sink', sink.parameter, sink.kind, proof, sources));
@@ -254,12 +266,14 @@ export function findingsFor(state: MissionState, context: Context, call: Call): 
     if (count === 0 && !hasLabel(entry, 'local')) checkContent(state, context, declared, call, find);
     return { findings, detour: false };
   }
+  // A message to somebody the mission itself names is a harmless detour; a payment, a deletion or a change of
+  // access is not, whoever is named.
   const named =
     count > 0 &&
     allDeclared &&
     allStrong &&
-    !hasLabel(entry, 'consequential') &&
-    !hasLabel(entry, 'sensitive');
+    !hasLabel(entry, 'sensitive') &&
+    entry.sinks.every(isMessageSink);
   const allowed =
     (rules.confirmations && entry.confirms && state.pending > 0) ||
     (rules.local_detours && hasLabel(entry, 'local') && (allProven || !state.tainted)) ||

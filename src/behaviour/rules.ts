@@ -28,7 +28,7 @@ export interface BehaviourRules {
   readonly ambient_reads: boolean;
   /** Effects confined to the agent's own working copy are counted, not refused. */
   readonly local_detours: boolean;
-  /** An effect outside the mission is permitted where the mission itself names its every destination. */
+  /** A message outside the mission is permitted where the mission itself names its every recipient. */
   readonly declared_destinations: boolean;
   /** A one-time code may complete an effect that was permitted. */
   readonly confirmations: boolean;

@@ -179,14 +179,23 @@ describe('calls outside the mission', () => {
     expect(play.decision('never.heard.of', {})).toBe('stray_effect');
   });
 
-  test('an effect whose every destination the mission itself names is a detour, unless it is consequential', () => {
+  test('a message to somebody whom the mission itself names is a detour; a payment or a deletion is not', () => {
     const play = new Play({
-      texts: ['Register me on https://events.example and tell boss@office.example.'],
-      plan: [],
+      texts: [
+        'Register me on https://events.example, tell boss@office.example and Maria. My account is DE89370400440532013000, the file f-100001.',
+      ],
     });
-    play.call('inbox.list', {}, [mail('s@x.example', INJECTION)]);
+    play.call('inbox.list', {}, [
+      mail('maria@partner.example', 'Hi'),
+      mail('s@x.example', INJECTION, 'm-100002'),
+    ]);
     expect(play.decision('page.submit', { url: 'https://events.example/form' })).toBe('permit');
-    expect(play.decision('mail.send', { to: 'boss@office.example' })).toBe('stray_effect');
+    expect(play.decision('mail.send', { to: ['boss@office.example', 'maria@partner.example'] })).toBe(
+      'permit',
+    );
+    expect(play.decision('mail.send', { to: ['boss@office.example', 's@x.example'] })).toBe('stray_effect');
+    expect(play.decision('payments.send', { account: 'DE89370400440532013000' })).toBe('stray_effect');
+    expect(play.decision('files.delete', { id: 'f-100001' })).toBe('stray_effect');
   });
 
   test('a one-time code completes an effect that was permitted', () => {
