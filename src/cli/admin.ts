@@ -287,14 +287,16 @@ export function addAdminCommands(program: Command, terminal: Terminal): void {
       'Which attester, rule, agent, instance and tier a token yields, and why others did not match',
     )
     .argument('[file]', 'file with the token; standard input without it')
-    .action(async (file: string | undefined, options: Common) => {
+    .option('--type <type>', 'jwt, x509-svid or aws-caller-identity', 'jwt')
+    .action(async (file: string | undefined, options: Common & { type: string }) => {
       const token = (file === undefined ? await terminal.stdin() : readFileSync(file, 'utf8')).trim();
       if (token === '') throw new Failure('no token given');
+      const type = `urn:${options.type === 'jwt' ? 'ietf:params:oauth' : 'sortie'}:token-type:${options.type}`;
       return call(
         options,
         'POST',
         '/attestations/explain',
-        { token },
+        { type, token },
         (answer) => `${JSON.stringify(answer, null, 2)}\n`,
       );
     });

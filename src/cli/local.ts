@@ -120,7 +120,9 @@ export function addLocalCommands(program: Command, terminal: Terminal): void {
           }
         });
         if (!verdict.ok) throw new Failure(`the audit chain is broken at record ${verdict.first_bad}`);
-        terminal.out(`the audit chain holds: ${verdict.records} record(s) in ${verdict.segments} segment(s)\n`);
+        terminal.out(
+          `the audit chain holds: ${verdict.records} record(s) in ${verdict.segments} segment(s)\n`,
+        );
       } finally {
         await store.close();
       }

@@ -6,7 +6,7 @@ import type { RevocationFeed } from '../feed/feed.ts';
 import { authenticateAdmin } from '../operations/admin-tokens.ts';
 import type { SignedBundle } from '../operations/bundle.ts';
 import type { VerifierAuthentication } from '../operations/verifiers.ts';
-import type { Ports, VerifierPolicy } from '../ports.ts';
+import type { Evidence, Ports, VerifierPolicy } from '../ports.ts';
 import { createAdmission, type OverloadPolicy } from './admission.ts';
 import type { Route } from './route.ts';
 import { adminRoutes } from './routes/admin.ts';
@@ -26,7 +26,7 @@ export interface AppParts {
   readonly verifiers: VerifierAuthentication;
   readonly parseTemplate: (value: unknown) => TemplateDocument;
   readonly enrolment: Enrolment;
-  readonly explainEvidence: (token: string) => Promise<unknown>;
+  readonly explainEvidence: (evidence: Evidence) => Promise<unknown>;
   readonly rotateKeys: (emergency: boolean, actor: string) => Promise<unknown>;
   readonly metrics: { readonly content_type: string; text(): Promise<string> };
   readonly overload: OverloadPolicy;

@@ -1,6 +1,8 @@
 /** The admin API's view of the machinery: verifiers, keys, attestation. */
 import { z } from 'zod';
 import type { RevocationFeed } from '../../feed/feed.ts';
+import { EVIDENCE_TYPES } from '../../operations/exchange-request.ts';
+import type { Evidence } from '../../ports.ts';
 import { json, type Route, readJson } from '../route.ts';
 import { problemSchema } from '../schemas.ts';
 
@@ -9,12 +11,13 @@ const rotateBody = z.strictObject({
 });
 
 const explainBody = z.strictObject({
+  type: z.enum(EVIDENCE_TYPES).default('urn:ietf:params:oauth:token-type:jwt'),
   token: z.string().min(1).max(16_384).describe('Evidence; it is not stored.'),
 });
 
 export function adminOperationRoutes(parts: {
   readonly feed: RevocationFeed;
-  readonly explainEvidence: (token: string) => Promise<unknown>;
+  readonly explainEvidence: (evidence: Evidence) => Promise<unknown>;
   readonly rotateKeys: (emergency: boolean, actor: string) => Promise<unknown>;
 }): Route[] {
   const refused = {
@@ -94,8 +97,7 @@ export function adminOperationRoutes(parts: {
           ...refused,
         },
       },
-      handle: async (incoming) =>
-        json(200, await parts.explainEvidence(readJson(incoming, explainBody).token)),
+      handle: async (incoming) => json(200, await parts.explainEvidence(readJson(incoming, explainBody))),
     },
   ];
 }
