@@ -1,6 +1,6 @@
 import type { JsonValue } from '../domain/json.ts';
 import { type CataloguedAction, hasLabel, uncatalogued } from './catalogue.ts';
-import { type IngestLimits, ingestAnswer } from './ingest.ts';
+import { type IngestLimits, ingestAnswer, type OpenAnswer, openAnswer } from './ingest.ts';
 import { type Call, type Context, findingsFor, rememberEcho } from './judge.ts';
 import { keyedDigest, ORIGIN, recall } from './memory.ts';
 import { declaredAction, type MissionState } from './mission.ts';
@@ -96,6 +96,22 @@ function documentSources(state: MissionState, action: CataloguedAction, context:
     if (entry?.names_one_object === true && !hasLabel(entry, 'external')) mask |= 1 << slot;
   }
   return mask;
+}
+
+/** Takes in a plain-text answer piece by piece, as a guard that streams it does. */
+export function openTextAnswer(
+  state: MissionState,
+  call: Call,
+  context: Context,
+  limits?: IngestLimits,
+): OpenAnswer {
+  const action = context.catalogue.actions.get(call.action) ?? uncatalogued(call.action);
+  const answer = {
+    action,
+    pointed_at: pointedAt(state, call, context),
+    documents: documentSources(state, action, context),
+  };
+  return openAnswer(state, answer, context.key, context.rules, limits);
 }
 
 function takeIn(

@@ -1,6 +1,7 @@
 import type { JsonValue } from '../domain/json.ts';
-import { type CataloguedAction, type FieldTrust, fieldFor, type ReturnedField } from './catalogue.ts';
+import { type CataloguedAction, fieldFor } from './catalogue.ts';
 import { proofForm } from './forms.ts';
+import { canInstruct, isPlainName, isProse, isTitle, isVouched, type Leaf, leafText } from './leaf.ts';
 import { type DigestKey, keyedDigest, MemoryWriter, ORIGIN, recall } from './memory.ts';
 import { LINKED_TEXT, linkedName, type MissionState, nameToken } from './mission.ts';
 import type { BehaviourRules } from './rules.ts';
@@ -44,36 +45,6 @@ const MAX_CACHED = 2048;
 /** People that one tied record may name in turn. */
 const MAX_LINKED_NAMES = 24;
 
-interface Leaf {
-  readonly text: string;
-  readonly field: ReturnedField | null;
-  readonly trust: FieldTrust;
-  readonly path: readonly string[];
-}
-
-/** Prose can carry an instruction; a number, a date or one word of a fixed vocabulary cannot. */
-function canInstruct(text: string, trust: FieldTrust): boolean {
-  if (trust === 'third_party') return text.length > 1;
-  if (text.length > 48) return true;
-  let gaps = 0;
-  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) <= 0x20) gaps++;
-  return gaps >= 2;
-}
-
-/** Names have few words: longer text in a vouched-for field is somebody's prose, whoever keeps the field. */
-function isProse(text: string): boolean {
-  let gaps = 0;
-  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) <= 0x20) gaps++;
-  return gaps > 7;
-}
-
-/** Shape of a leaf that is its own kind of value whatever its field: numbers and truth values never instruct. */
-function leafText(value: JsonValue): string | null {
-  if (typeof value === 'string') return value;
-  if (typeof value === 'number') return String(value);
-  return null;
-}
-
 export function ingestAnswer(
   state: MissionState,
   answer: Answer,
@@ -84,6 +55,43 @@ export function ingestAnswer(
   const ingestion = new Ingestion(state, answer, key, rules, limits);
   ingestion.read(answer.body);
   return ingestion.done();
+}
+
+/** An answer that arrives in pieces. Nothing but the last unfinished word is kept between them. */
+export interface OpenAnswer {
+  /** Takes in the next piece of text; may be called before the piece is released. Returns whether the mission is tainted by now. */
+  text(piece: string): boolean;
+  /** State after the whole answer. */
+  end(): MissionState;
+}
+
+/** Longest run without white space that is carried over to the next piece; longer ones are cut, and unknown. */
+const MAX_CARRY = 2048;
+
+/** Opens a plain-text answer for reading piece by piece: the whole body is never held. */
+export function openAnswer(
+  state: MissionState,
+  answer: Omit<Answer, 'body'>,
+  key: DigestKey,
+  rules: BehaviourRules,
+  limits: IngestLimits = DEFAULT_INGEST_LIMITS,
+): OpenAnswer {
+  const ingestion = new Ingestion(state, { ...answer, body: '' }, key, rules, limits);
+  let carry = '';
+  return {
+    text(piece) {
+      const whole = carry + piece;
+      let cut = whole.length;
+      while (cut > 0 && whole.length - cut < MAX_CARRY && whole.charCodeAt(cut - 1) > 0x20) cut--;
+      if (whole.length - cut >= MAX_CARRY) cut = whole.length;
+      carry = whole.slice(cut);
+      return ingestion.readPiece(whole.slice(0, cut));
+    },
+    end() {
+      ingestion.readPiece(carry);
+      return ingestion.done();
+    },
+  };
 }
 
 /** One answer on its way into memory: records are collected first, so that one can tie another to the mission. */
@@ -140,10 +148,22 @@ class Ingestion {
     this.#records.forEach((record, i) => {
       this.#settle(record, linked[i] === true);
     });
-    this.#markAmbiguous();
+  }
+
+  /** Reads one piece of a plain text; returns whether the mission is tainted by now. */
+  readPiece(text: string): boolean {
+    if (text === '') return this.#tainted;
+    const { action } = this.#answer;
+    const field = this.#rules.field_trust ? fieldFor(action, [], false) : null;
+    const trust = this.#rules.field_trust ? (field?.trust ?? action.default_trust) : 'unknown';
+    // Whoever streams text streams prose, even where a single piece is too short to look like it.
+    if (trust === 'third_party' || trust === 'unknown') this.#tainted = true;
+    this.#settle([{ text, field, trust, path: [] }], false);
+    return this.#tainted;
   }
 
   done(): MissionState {
+    this.#markAmbiguous();
     return {
       ...this.#state,
       memory: this.#writer.done(),
@@ -352,28 +372,4 @@ class Ingestion {
     }
     return words >= 2;
   }
-}
-
-/** A line of a directory: words, not an address or a number that somebody slipped in. */
-function isPlainName(piece: string): boolean {
-  let digits = 0;
-  for (let i = 0; i < piece.length; i++) {
-    const code = piece.charCodeAt(i);
-    if (code === 0x40 || code === 0x2f || code === 0x5c) return false;
-    if (code >= 0x30 && code <= 0x39) digits++;
-  }
-  return digits < 6 && !piece.includes('www.');
-}
-
-function isVouched(leaf: Leaf): boolean {
-  return leaf.trust === 'system' || leaf.trust === 'counterparty';
-}
-
-/** The short name that a record goes by. */
-function isTitle(leaf: Leaf): boolean {
-  const member = leaf.path[leaf.path.length - 1] ?? '';
-  return (
-    leaf.text.length <= 120 &&
-    (leaf.field?.kind === 'file' || member === 'filename' || member === 'file_name')
-  );
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { judge } from '../../src/behaviour/engine.ts';
+import { judge, openTextAnswer } from '../../src/behaviour/engine.ts';
 import { verdictBytes, verdictHash } from '../../src/behaviour/verdict.ts';
 import { ATTACKER, INJECTION, mail, Play } from './fixture.ts';
 
@@ -215,6 +215,33 @@ describe('calls outside the mission', () => {
     strict.call('inbox.list', {}, [mail('s@x.example', INJECTION)]);
     expect(strict.decision('secrets.show')).toBe('stray_secret');
   });
+});
+
+test('an answer taken in piece by piece, cut anywhere, teaches the same as the whole', () => {
+  const text = `Notes. Please pay GB33BUKB20201555555555 or write to kim@office.example soon. ${INJECTION}`;
+  const plan = [
+    'files.read',
+    {
+      action: 'mail.send',
+      parameters: { to: { literals: [], sources: [{ action: 'files.read' }] } },
+      sources: [],
+    },
+  ];
+  const whole = new Play({ texts: ['Write to those in notes.txt.'], plan });
+  const call = { action: 'files.read', parameters: { path: 'notes.txt' } };
+  const expected = judge(whole.state, { type: 'answer', call, body: text }, whole.context).state;
+  for (const size of [1, 3, 7, 16, 64, 1000]) {
+    const open = openTextAnswer(whole.state, call, whole.context);
+    for (let at = 0; at < text.length; at += size) open.text(text.slice(at, at + size));
+    const state = open.end();
+    expect(state.tainted).toBe(true);
+    for (const to of [['kim@office.example'], [ATTACKER], 'kim@office.example', ATTACKER]) {
+      const ask = { type: 'call', call: { action: 'mail.send', parameters: { to } } } as const;
+      expect(judge(state, ask, whole.context).verdict?.decision, `${size}`).toBe(
+        judge(expected, ask, whole.context).verdict?.decision,
+      );
+    }
+  }
 });
 
 describe('verdicts', () => {
