@@ -2,13 +2,15 @@
  * From an admin's request to the last verifier's first denial, over real sockets: a broker in its own process, N guards
  * with a connection each in this one. And a thousand guards that come back at once.
  */
-import { randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { readFileSync, rmSync } from 'node:fs';
+import { request } from 'node:http';
 import { join } from 'node:path';
 import { accessTokenHash } from '../src/domain/dpop.ts';
 import type { JsonObject } from '../src/domain/json.ts';
 import type { GuardedCall } from '../src/sdk/resource/call.ts';
 import { createGuard, type RunningGuard } from '../src/sdk/resource/create-guard.ts';
+import { openSqliteStore } from '../src/store/sqlite.ts';
 import {
   type BenchBroker,
   ERP,
@@ -27,6 +29,8 @@ import {
 
 const SIZES = (process.env['SORTIE_BENCH_VERIFIERS'] ?? '1,100,1000').split(',').map(Number);
 const ROUNDS = Number(process.env['SORTIE_BENCH_ROUNDS'] ?? 40);
+const STORM_READERS = Number(process.env['SORTIE_BENCH_READERS'] ?? 1000);
+const STORM_ENTRIES = 100_000;
 const CALL_URL = `${ERP}/invoices/1`;
 
 interface Held {
@@ -177,23 +181,112 @@ async function revokeToDeny(
   return times.sort((a, b) => a - b);
 }
 
-const broker = await startBenchBroker(await prepareBenchBroker());
-try {
-  const admin = await adminOf(broker);
-  for (const size of SIZES) {
-    const guards = await guardsOf(broker, size);
-    const victims = await missions(broker, ROUNDS);
-    await revokeToDeny(guards, victims.slice(0, 5), admin);
-    const times = await revokeToDeny(guards, victims.slice(5), admin);
-    print(`revoke_to_deny_ms_p50_${size}`, percentile(times, 0.5), 'ms');
-    print(`revoke_to_deny_ms_p99_${size}`, percentile(times, 0.99), 'ms');
-    if (size === Math.max(...SIZES)) {
-      const { rss_bytes } = await broker.usage();
-      print('broker_rss_with_verifiers', rss_bytes / 1_048_576, 'MiB');
-    }
-    await Promise.all(guards.map((guard) => guard.close()));
-  }
-} finally {
-  await broker.stop();
-  rmSync(broker.folder, { recursive: true, force: true });
+/** Entries in force, put into the store before the broker starts. */
+async function fill(folder: string, count: number): Promise<void> {
+  const store = await openSqliteStore({ path: join(folder, 'sortie.db') });
+  const ts = Date.now() / 1000;
+  for (let done = 0; done < count; done += 5_000)
+    await store.atomically(
+      Array.from({ length: 5_000 }, () => ({
+        kind: 'append_feed',
+        to: 'all',
+        entry: {
+          ts,
+          kind: 'mission',
+          key: `msn_${randomBytes(16).toString('base64url')}`,
+          effect: 'deny',
+          not_after: ts + 3600,
+          reason_code: 'admin_revoked',
+        },
+      })),
+    );
+  await store.close();
 }
+
+/** One verifier that comes back: snapshot to its last byte, then the stream to its first heartbeat. */
+function comeBack(url: string, authorization: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const headers = { authorization, 'accept-encoding': 'gzip' };
+    request(`${url}/revocations`, { headers, agent: false }, (response) => {
+      let bytes = 0;
+      response.on('data', (chunk: Buffer) => {
+        bytes += chunk.length;
+      });
+      response.on('error', reject);
+      response.on('end', () => {
+        const resume = { authorization, 'last-event-id': `1.${STORM_ENTRIES}` };
+        const stream = request(`${url}/revocations/stream`, { headers: resume, agent: false }, (opened) => {
+          opened.once('data', () => {
+            resolve(bytes);
+            stream.destroy();
+          });
+        });
+        stream.on('error', () => {});
+        stream.end();
+      });
+    })
+      .on('error', reject)
+      .end();
+  });
+}
+
+async function storm(): Promise<void> {
+  const prepared = await prepareBenchBroker();
+  await fill(prepared.folder, STORM_ENTRIES);
+  const broker = await startBenchBroker(prepared);
+  try {
+    const iat = Math.floor(Date.now() / 1000);
+    const assertion = jws(
+      broker.verifier,
+      { typ: 'client-authentication+jwt', alg: 'ES256' },
+      { iss: 'erp', sub: 'erp', aud: broker.url, iat, exp: iat + 240, jti: randomUUID() },
+    );
+    let peak = 0;
+    const watch = setInterval(() => {
+      void broker.usage().then(({ rss_bytes }) => {
+        peak = Math.max(peak, rss_bytes);
+      });
+    }, 250);
+    const started = performance.now();
+    const sizes = await Promise.all(
+      Array.from({ length: STORM_READERS }, () => comeBack(broker.url, `Bearer ${assertion}`)),
+    );
+    print('feed_reconnect_storm_s', (performance.now() - started) / 1000, 's');
+    clearInterval(watch);
+    print('feed_reconnect_storm_broker_peak', peak / 1_048_576, 'MiB');
+    print('wire_bytes_per_entry_gzip', (sizes[0] ?? 0) / STORM_ENTRIES, 'bytes');
+    const plain = await fetch(`${broker.url}/revocations`, {
+      headers: { authorization: `Bearer ${assertion}`, 'accept-encoding': 'identity' },
+    });
+    print('wire_bytes_per_entry', (await plain.arrayBuffer()).byteLength / STORM_ENTRIES, 'bytes');
+  } finally {
+    await broker.stop();
+    rmSync(broker.folder, { recursive: true, force: true });
+  }
+}
+
+async function latency(): Promise<void> {
+  const broker = await startBenchBroker(await prepareBenchBroker());
+  try {
+    const admin = await adminOf(broker);
+    for (const size of SIZES) {
+      const guards = await guardsOf(broker, size);
+      const victims = await missions(broker, ROUNDS);
+      await revokeToDeny(guards, victims.slice(0, 5), admin);
+      const times = await revokeToDeny(guards, victims.slice(5), admin);
+      print(`revoke_to_deny_ms_p50_${size}`, percentile(times, 0.5), 'ms');
+      print(`revoke_to_deny_ms_p99_${size}`, percentile(times, 0.99), 'ms');
+      if (size === Math.max(...SIZES)) {
+        const { rss_bytes } = await broker.usage();
+        print('broker_rss_with_verifiers', rss_bytes / 1_048_576, 'MiB');
+      }
+      await Promise.all(guards.map((guard) => guard.close()));
+    }
+  } finally {
+    await broker.stop();
+    rmSync(broker.folder, { recursive: true, force: true });
+  }
+}
+
+await latency();
+await storm();
