@@ -46,7 +46,12 @@ export function parseYaml<Schema extends z.ZodType>(
       }),
     );
   // Aliases can blow a small file up to a huge one; nobody needs many here.
-  const value: unknown = document.toJS({ maxAliasCount: 100 });
+  let value: unknown;
+  try {
+    value = document.toJS({ maxAliasCount: 100 });
+  } catch {
+    throw new ConfigFault([`${path}: too many aliases, or one that names nothing`]);
+  }
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
 
@@ -125,15 +130,19 @@ function nearest(word: string, candidates: readonly string[]): string | null {
   return best;
 }
 
-/** Levenshtein, two rows. Keys are short. */
+/** Optimal string alignment: one insertion, deletion, substitution or swap of neighbours each. Keys are short. */
 function editDistance(a: string, b: string): number {
+  let before: number[] = [];
   let previous = Array.from({ length: b.length + 1 }, (_, index) => index);
   for (let i = 1; i <= a.length; i++) {
     const row = [i];
     for (let j = 1; j <= b.length; j++) {
       const substituted = (previous[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      row.push(Math.min(substituted, (previous[j] ?? 0) + 1, (row[j - 1] ?? 0) + 1));
+      const swapped =
+        a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1] ? (before[j - 2] ?? 0) + 1 : Number.POSITIVE_INFINITY;
+      row.push(Math.min(substituted, swapped, (previous[j] ?? 0) + 1, (row[j - 1] ?? 0) + 1));
     }
+    before = previous;
     previous = row;
   }
   return previous[b.length] ?? 0;
