@@ -9,6 +9,7 @@ import { issueEnrolmentCode, redeemEnrolmentCode } from './attesters/enrolment.t
 import type { AttestationRegistry } from './attesters/registry.ts';
 import { type LoadedConfig, loadConfig, readSecret, relativeTo } from './config/load.ts';
 import { templateOf, templateSchema } from './config/template-schema.ts';
+import { ConfigFault } from './config/yaml.ts';
 import { Denied, malformed } from './domain/denial.ts';
 import { RevocationFeed } from './feed/feed.ts';
 import { createApp } from './http/app.ts';
@@ -111,7 +112,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     store,
     seal,
     issuer: config.issuer,
-    algs: [...new Set(['ES256' as const, ...loaded.policy.audiences.map((audience) => audience.token_alg)])],
+    algs: () => new Set(['ES256', ...loaded.policy.audiences.map((audience) => audience.token_alg)]),
     policy: {
       rotate_every_seconds: config.keys.rotate_every,
       publish_ahead_seconds: config.keys.publish_ahead,
@@ -163,8 +164,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
       issue: (grant) => issueEnrolmentCode(enrolmentSecret, grant),
       redeem: (request, proved) => redeemEnrolmentCode(enrolmentSecret, request, proved),
     },
-    explainEvidence: (token) =>
-      attestation.explain({ type: 'urn:ietf:params:oauth:token-type:jwt', token }, { now: clock.now() }),
+    explainEvidence: (evidence) => attestation.explain(evidence, { now: clock.now() }),
     rotateKeys: (emergency, actor) => rotateKeys(ports, keys, emergency, actor).finally(announceBundles),
     metrics,
     overload: config.overload,
@@ -174,9 +174,20 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
         log.error({ route: event.route, error: faultOf(event.cause) }, 'request failed');
       else if (event.refused)
         // Asking for a nonce is how every proof begins: no news.
-        log[event.refused.tag === 'use_dpop_nonce' ? 'debug' : 'info']({ route: event.route, status: event.status, ...event.refused }, 'request refused');
+        log[event.refused.tag === 'use_dpop_nonce' ? 'debug' : 'info'](
+          { route: event.route, status: event.status, ...event.refused },
+          'request refused',
+        );
     },
   });
+
+  /** Keys ahead of need, so that the first agent does not wait; what fails shows at the first appraisal. */
+  async function warm(): Promise<void> {
+    await attestation.warm(clock.now()).catch((cause: unknown) => {
+      log.warn({ error: faultOf(cause) }, 'attester keys could not be fetched ahead of need');
+    });
+  }
+  void warm();
 
   const timers = [every(REAP_MS, () => reap(ports)), every(TEND_MS, tend)];
 
@@ -220,7 +231,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
   /** Templates of the folder: imported, and in development approved, loudly. */
   async function importFolder(): Promise<void> {
     for (const document of loaded.templates) {
-      const record = await importTemplate(ports, document, 'config');
+      const record = await importTemplate(ports, document, 'config').catch(asFault);
       if (record.approved_at !== null) continue;
       if (!loaded.policy.auto_approve) {
         log.warn(
@@ -267,12 +278,15 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
       attestation = attesting;
       try {
         await importFolder();
+        // An audience may want an algorithm that has no key yet.
+        await keys.tend(clock.now());
       } catch (cause) {
         ({ loaded, attestation } = before);
         attesting.close();
         throw cause;
       }
       before.attestation.close();
+      void warm();
       announceBundles();
       log.info({ policy_version: next.policy.version }, 'configuration reloaded');
     },
@@ -303,6 +317,12 @@ function requireUnchanged(before: LoadedConfig, after: LoadedConfig): void {
   for (const key of ['issuer', 'store', 'listen', 'keys', 'admin', 'dpop', 'overload', 'tokens'] as const)
     if (JSON.stringify(before.config[key]) !== JSON.stringify(after.config[key]))
       throw malformed(`${key} cannot change while the broker runs: restart it`);
+}
+
+/** What the domain refuses about a file is a fault of the file, in words for whoever wrote it. */
+function asFault(cause: unknown): never {
+  if (cause instanceof Denied) throw new ConfigFault([`templates: ${cause.private_reason}`]);
+  throw cause;
 }
 
 /** Name and message; a stack would carry paths, and messages of ours carry no secret. */

@@ -39,13 +39,18 @@ export interface SigningKeys extends Tokens {
   /** Makes sure that every algorithm has a key that signs now and one that takes over in time. Call every minute. */
   tend(now: number): Promise<void>;
   /**
-   * Replaces the signing keys. `emergency` stops the old ones at once and takes them out of the key set; the
-   * caller appends the feed's `signing_key` denials that the answer names.
+   * Replaces the signing keys. `emergency` stops the old ones at once, takes them out of the key set and appends
+   * the feed's denial of each; `seq` is the position of the last.
    */
   rotate(
     now: number,
     emergency: boolean,
-  ): Promise<{ readonly created: readonly string[]; readonly revoked: readonly string[] }>;
+    denialOf: (kid: string) => Write,
+  ): Promise<{
+    readonly created: readonly string[];
+    readonly revoked: readonly string[];
+    readonly seq: number | null;
+  }>;
   records(): readonly SigningKeyRecord[];
 }
 
@@ -53,7 +58,8 @@ export async function openSigningKeys(options: {
   readonly store: Store;
   readonly seal: Seal;
   readonly issuer: string;
-  readonly algs: readonly SigningAlg[];
+  /** Read anew at each use: a reload may bring one more. */
+  readonly algs: () => ReadonlySet<SigningAlg>;
   readonly policy: RotationPolicy;
   readonly clock: Clock;
 }): Promise<SigningKeys> {
@@ -111,7 +117,7 @@ export async function openSigningKeys(options: {
   }
 
   async function tend(now: number): Promise<void> {
-    for (const alg of options.algs) {
+    for (const alg of options.algs()) {
       if (active(alg, now) === null) await create(alg, now, now);
       const last = Math.max(...ofAlg(alg).map((key) => key.record.active_until));
       if (last - now <= policy.publish_ahead_seconds) await create(alg, now, last);
@@ -123,8 +129,9 @@ export async function openSigningKeys(options: {
     record: SigningKeyRecord,
     now: number,
     active_until: number,
-    revoked: boolean,
-  ): Promise<void> {
+    denial: Write | null,
+  ): Promise<number | null> {
+    const revoked = denial !== null;
     const ended: SigningKeyRecord = {
       ...record,
       active_until: Math.min(record.active_until, active_until),
@@ -138,26 +145,31 @@ export async function openSigningKeys(options: {
       retired_at: ended.retired_at,
       revoked_at: ended.revoked_at,
     };
-    await store.atomically([
+    // Verifiers hear of it in the same transaction: a key that died unheard would go on being believed.
+    const committed = await store.atomically([
       write,
+      ...(denial === null ? [] : [denial]),
       audit(now, revoked ? 'key.revoked' : 'key.retiring', record.kid, record.alg),
     ]);
     loaded.set(record.kid, await load(ended, seal));
+    return committed.feed.at(-1)?.seq ?? null;
   }
 
-  async function rotate(now: number, emergency: boolean) {
+  async function rotate(now: number, emergency: boolean, denialOf: (kid: string) => Write) {
+    let seq: number | null = null;
     const created: string[] = [];
     const revoked: string[] = [];
     const active_from = emergency ? now : now + policy.publish_ahead_seconds;
-    for (const alg of options.algs) {
+    for (const alg of options.algs()) {
       const old = ofAlg(alg).map((key) => key.record);
       created.push((await create(alg, now, active_from)).kid);
       for (const record of old) {
-        if (record.active_until > active_from || emergency) await end(record, now, active_from, emergency);
+        if (record.active_until <= active_from && !emergency) continue;
+        seq = (await end(record, now, active_from, emergency ? denialOf(record.kid) : null)) ?? seq;
         if (emergency) revoked.push(record.kid);
       }
     }
-    return { created, revoked };
+    return { created, revoked, seq };
   }
 
   await tend(options.clock.now());

@@ -2,12 +2,16 @@
 import type { Ports, Write } from '../ports.ts';
 import { lastTokenEnd } from './lifecycle.ts';
 
+export interface Rotated {
+  readonly created: readonly string[];
+  readonly revoked: readonly string[];
+  /** Feed position at which the revoked ones are refused; null if none is. */
+  readonly seq: number | null;
+}
+
 /** What rotation needs of the keys (`keys/signing-keys.ts`). */
 export interface RotatingKeys {
-  rotate(
-    now: number,
-    emergency: boolean,
-  ): Promise<{ readonly created: readonly string[]; readonly revoked: readonly string[] }>;
+  rotate(now: number, emergency: boolean, denialOf: (kid: string) => Write): Promise<Rotated>;
 }
 
 /** A key cache that never asks again cannot be told; a day is longer than any that refreshes. */
@@ -18,14 +22,9 @@ export async function rotateKeys(
   keys: RotatingKeys,
   emergency: boolean,
   actor: string,
-): Promise<{
-  readonly created: readonly string[];
-  readonly revoked: readonly string[];
-  readonly seq: number | null;
-}> {
+): Promise<Rotated> {
   const now = ports.clock.now();
-  const rotated = await keys.rotate(now, emergency);
-  const writes: Write[] = rotated.revoked.map((kid) => ({
+  const rotated = await keys.rotate(now, emergency, (kid) => ({
     kind: 'append_feed',
     entry: {
       ts: now,
@@ -37,8 +36,7 @@ export async function rotateKeys(
     },
     to: 'all',
   }));
-  const committed = await ports.store.atomically([
-    ...writes,
+  await ports.store.atomically([
     {
       kind: 'append_audit',
       record: {
@@ -50,5 +48,5 @@ export async function rotateKeys(
       },
     },
   ]);
-  return { ...rotated, seq: committed.feed.at(-1)?.seq ?? null };
+  return rotated;
 }
