@@ -239,7 +239,7 @@ export async function startBroker(options: TestBrokerOptions = {}): Promise<Test
     return opened;
   };
   let broker = await open();
-  let adminToken: string | null = null;
+  let adminToken: Promise<string> | null = null;
   let nonce: string | null = null;
 
   const self: TestBroker = {
@@ -291,12 +291,13 @@ export async function startBroker(options: TestBrokerOptions = {}): Promise<Test
       }
     },
     async admin(method, path, body) {
-      if (adminToken === null) {
+      // One promise: the bootstrap token works once, however many ask first.
+      adminToken ??= (async () => {
         const bootstrap = readFileSync(join(folder, 'bootstrap-token'), 'utf8').trim();
         const issued = await self.as(bootstrap, 'POST', '/tokens', { name: 'alice', role: 'admin' });
-        adminToken = String(issued.body['token']);
-      }
-      return self.as(adminToken, method, path, body);
+        return String(issued.body['token']);
+      })();
+      return self.as(await adminToken, method, path, body);
     },
     async adminToken(role, name) {
       const issued = await self.admin('POST', '/tokens', { name, role });
