@@ -1,12 +1,13 @@
 /** The composition root: the only file that knows adapters. */
 import { randomBytes, randomInt } from 'node:crypto';
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import type { Server } from 'node:http';
 import { dirname } from 'node:path';
 import pino from 'pino';
 import { createAttestation } from './attesters/create.ts';
 import { issueEnrolmentCode, redeemEnrolmentCode } from './attesters/enrolment.ts';
 import type { AttestationRegistry } from './attesters/registry.ts';
+import { createProviders } from './compose-providers.ts';
 import { type LoadedConfig, loadConfig, readSecret, relativeTo } from './config/load.ts';
 import { templateOf, templateSchema } from './config/template-schema.ts';
 import { ConfigFault } from './config/yaml.ts';
@@ -22,6 +23,7 @@ import { openSigningKeys } from './keys/signing-keys.ts';
 import { issueBootstrapToken } from './operations/admin-tokens.ts';
 import { closeOldSegment, sealAudit } from './operations/audit.ts';
 import { bundleContent, createBundles } from './operations/bundle.ts';
+import { createLeaseKeeper } from './operations/lease-keeper.ts';
 import { prune, reap } from './operations/reap.ts';
 import { rotateKeys } from './operations/rotate-keys.ts';
 import { createStatusLists } from './operations/status-lists.ts';
@@ -129,6 +131,13 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     proofs: createProofs({ seal, require_nonce: config.dpop.require_nonce }),
     tokens: keys,
     slots: await openStatusSlots(store, chance),
+    providers: await createProviders(config.providers, {
+      issuer: config.issuer,
+      sign: keys.sign,
+      audience: (resource) => loaded.policy.audience(resource),
+      secret: (source) => readSecret(source, loaded.path, options.env),
+      file: (path) => readFileSync(relativeTo(loaded.path, path), 'utf8'),
+    }),
     policy: () => loaded.policy,
   };
 
@@ -189,7 +198,14 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
   }
   void warm();
 
-  const timers = [every(REAP_MS, () => reap(ports)), every(TEND_MS, tend)];
+  const leases = createLeaseKeeper(ports);
+  const tendLeases = () => leases.tend();
+  // A mission that ends takes its credentials along at once; the timer is for retries and for what a crash left.
+  store.onCommit(({ changed_missions }) => {
+    if (ports.providers.size === 0 || changed_missions.length === 0) return;
+    tendLeases().catch((cause: unknown) => log.error({ error: faultOf(cause) }, 'background work failed'));
+  });
+  const timers = [every(REAP_MS, () => reap(ports)), every(REAP_MS, tendLeases), every(TEND_MS, tend)];
 
   function every(ms: number, work: () => Promise<unknown>): NodeJS.Timeout {
     let running = false;
@@ -307,6 +323,8 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
       setTimeout(() => server.closeAllConnections(), 2000).unref();
       await closed;
       attestation.close();
+      await leases.tend().catch(() => undefined);
+      for (const provider of ports.providers.values()) await provider.close();
       await store.close();
     },
   };
@@ -314,7 +332,17 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
 
 /** What a running broker cannot change: a reload that tries is refused whole. */
 function requireUnchanged(before: LoadedConfig, after: LoadedConfig): void {
-  for (const key of ['issuer', 'store', 'listen', 'keys', 'admin', 'dpop', 'overload', 'tokens'] as const)
+  for (const key of [
+    'issuer',
+    'store',
+    'listen',
+    'keys',
+    'admin',
+    'dpop',
+    'overload',
+    'tokens',
+    'providers',
+  ] as const)
     if (JSON.stringify(before.config[key]) !== JSON.stringify(after.config[key]))
       throw malformed(`${key} cannot change while the broker runs: restart it`);
 }

@@ -3,12 +3,23 @@
  * Every method may fail; a failure of recording fails the operation (architecture rule 4).
  */
 
-import type { AuthoritySet, Catalogue, Containment } from './domain/authority/index.ts';
+import type { AuthoritySet, Catalogue, Containment, ProviderEntry } from './domain/authority/index.ts';
 import type { DispatchRule } from './domain/grant.ts';
 import type { JsonObject } from './domain/json.ts';
 import type { JsonAct, Mission, MissionEvent, MissionState, Tier } from './domain/mission.ts';
 import type { AudiencePolicy, TemplateDocument } from './domain/policy.ts';
 import type { FeedEffect, FeedEntry, FeedKind, FeedReason } from './domain/revocation.ts';
+import type { Providers, Revocation } from './providers/provider.ts';
+
+export {
+  type Issued,
+  type LeaseRequest,
+  type Provider,
+  ProviderFault,
+  type Providers,
+  type Residual,
+  type Revocation,
+} from './providers/provider.ts';
 
 /* ---------------------------------------------------------------- time and chance */
 
@@ -160,6 +171,35 @@ export interface CredentialRecord {
   readonly revoked_at: number | null;
 }
 
+/**
+ * `pending`: recorded, and it may exist. `live`: delivered, or about to be. `revoking`: to be revoked; tried or
+ * failed before if `attempts` says so. `revoked` and `expired`: gone.
+ */
+export const LEASE_STATES = ['pending', 'live', 'revoking', 'revoked', 'expired'] as const;
+export type LeaseState = (typeof LEASE_STATES)[number];
+
+/** The stored life of a provider credential, from before it exists. No secret of the client's is in it. */
+export interface LeaseRecord {
+  /** `lse_...` */
+  readonly id: string;
+  readonly mission_id: string;
+  /** `cred_...`; the credential record is made when the lease becomes live. */
+  readonly credential_id: string;
+  readonly type: string;
+  readonly target: string;
+  readonly state: LeaseState;
+  readonly entry: ProviderEntry;
+  readonly revocation: Revocation;
+  readonly created_at: number;
+  readonly expires_at: number;
+  /** When to look at it again; 0 for now. */
+  readonly next_at: number;
+  /** Failed revocations. */
+  readonly attempts: number;
+  readonly last_error: string | null;
+  readonly ended_at: number | null;
+}
+
 export interface TemplateRecord {
   readonly id: string;
   readonly version: string;
@@ -280,6 +320,56 @@ export interface AuditSegment {
   readonly pruned_at: number | null;
 }
 
+/** One batch of a verifier's reports, kept whole: what it says is for display unless a proof stands behind it. */
+export interface ReportRecord {
+  /** `dec_` and 22 characters; the same verifier and batch id give the same. */
+  readonly id: string;
+  readonly kind: 'decisions' | 'observations';
+  readonly verifier_id: string;
+  readonly instance_id: string;
+  readonly audience: string;
+  readonly received_at: number;
+  /** Version of the bundle that the verifier judged by, where it says so. */
+  readonly bundle_version: string | null;
+  readonly count: number;
+  readonly denials: number;
+  /** Missions that the batch speaks of; not given back by reads. */
+  readonly missions: readonly string[];
+  /** JSON array of {@link count} elements. */
+  readonly body: string;
+}
+
+/** What one verifier process reported since it was first heard, and what of it is missing. */
+export interface ReportSource {
+  readonly verifier_id: string;
+  readonly instance_id: string;
+  readonly batches: number;
+  readonly events: number;
+  /** About tokens or missions that were not minted for its audience. */
+  readonly dropped_foreign: number;
+  readonly dropped_malformed: number;
+  /** Lost before they were sent, as the process itself counts. */
+  readonly lost: number;
+  readonly last_at: number;
+}
+
+export interface ReportQuery {
+  readonly kind: ReportRecord['kind'];
+  /** Batches that may speak of this mission: the caller looks at each element. */
+  readonly mission_id?: string;
+  readonly audience?: string;
+  readonly with_denials?: boolean;
+  /** Exclusive. */
+  readonly before?: number;
+  readonly limit: number;
+}
+
+export interface ReportPosition {
+  /** Where a next page goes on. */
+  readonly position: number;
+  readonly report: ReportRecord;
+}
+
 /* ---------------------------------------------------------------- the store */
 
 /** Missions that a bulk write selects. */
@@ -341,6 +431,20 @@ export type Write =
     }
   | { readonly kind: 'insert_credential'; readonly credential: CredentialRecord }
   | { readonly kind: 'revoke_credential'; readonly id: string; readonly at: number }
+  /** Before its credential exists. Conflict `duplicate`. */
+  | { readonly kind: 'insert_lease'; readonly lease: LeaseRecord }
+  /** Conflict `wrong_state` unless it is in one of the states `from`. Members left out stay as they are. */
+  | {
+      readonly kind: 'update_lease';
+      readonly id: string;
+      readonly from: readonly LeaseState[];
+      readonly set: Partial<
+        Pick<
+          LeaseRecord,
+          'state' | 'revocation' | 'expires_at' | 'next_at' | 'attempts' | 'last_error' | 'ended_at'
+        >
+      >;
+    }
   /** Reusable evidence belongs to its first `max_keys` keys. Conflict `evidence_pinned`. */
   | {
       readonly kind: 'pin_evidence';
@@ -424,6 +528,14 @@ export type Write =
     }
   /** Last acknowledgement of one verifier process; upsert, never lowers seq within an epoch. */
   | { readonly kind: 'acknowledge'; readonly instance: VerifierInstance }
+  /** One batch of reports, its index, and its source's counts. Conflict `repeated` if it is already kept. */
+  | {
+      readonly kind: 'insert_report';
+      readonly report: ReportRecord;
+      readonly dropped: { readonly foreign: number; readonly malformed: number };
+      /** As the source counts, since it started. */
+      readonly lost: number;
+    }
   /** Admin idempotency: conflict `repeated` if the event was applied before. */
   | { readonly kind: 'insert_event_id'; readonly event_id: string; readonly at: number }
   | { readonly kind: 'set_meta'; readonly key: string; readonly value: string };
@@ -523,6 +635,10 @@ export interface Store {
 
   credential(id: string): Promise<CredentialRecord | null>;
   credentials(mission_id: string): Promise<readonly CredentialRecord[]>;
+  /** Every lease of the mission, oldest first. */
+  leases(mission_id: string): Promise<readonly LeaseRecord[]>;
+  /** Leases that are not gone and whose `next_at` has come, longest waiting first. */
+  leasesDue(now: number, limit: number): Promise<readonly LeaseRecord[]>;
 
   template(id: string, hash?: string): Promise<TemplateRecord | null>;
   /** The newest approved version. */
@@ -557,6 +673,11 @@ export interface Store {
   }): Promise<readonly SealedAuditRecord[]>;
   auditSegments(): Promise<readonly AuditSegment[]>;
 
+  report(id: string): Promise<ReportRecord | null>;
+  /** Newest first; at most 64 batches. */
+  reports(query: ReportQuery): Promise<readonly ReportPosition[]>;
+  reportSources(): Promise<readonly ReportSource[]>;
+
   meta(key: string): Promise<string | null>;
   /**
    * Removes what policy no longer keeps: spent ids, expired entries, ended missions (never within a day of their
@@ -574,6 +695,8 @@ export interface RetentionPolicy {
   readonly missions_seconds: number;
   readonly credentials_seconds: number;
   readonly audit_seconds: number;
+  /** Reports of verifiers. Default 30 days. */
+  readonly reports_seconds?: number;
 }
 
 /* ---------------------------------------------------------------- policy in force */
@@ -616,6 +739,8 @@ export interface Ports {
   readonly proofs: Proofs;
   readonly tokens: Tokens;
   readonly slots: StatusSlots;
+  /** What hands out credentials in other systems, by type of entry. */
+  readonly providers: Providers;
   /** The configuration in force now; read once at the start of an operation. */
   policy(): Policy;
 }

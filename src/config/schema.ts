@@ -7,13 +7,8 @@ import { attesterConfigSchema } from '../attesters/config.ts';
 import { TIERS } from '../domain/mission.ts';
 import { patternFault } from '../domain/pattern.ts';
 import { duration } from './duration.ts';
-
-export const secretSchema = z
-  .union([
-    z.strictObject({ from_env: z.string().min(1).describe('Name of an environment variable.') }),
-    z.strictObject({ from_file: z.string().min(1).describe('Path of a file, relative to this one.') }),
-  ])
-  .describe('A secret is never written here: name the environment variable or the file that holds it.');
+import { providersSchema } from './providers.ts';
+import { secretSchema } from './secret.ts';
 
 export const patternSchema = z.string().superRefine((pattern, context) => {
   const fault = patternFault(pattern);
@@ -147,6 +142,7 @@ export const brokerSchema = z.strictObject({
     )
     .default([])
     .describe('Processes that check calls.'),
+  providers: providersSchema,
   templates: z
     .strictObject({
       folder: z.string().min(1).describe('Template files (*.yaml) that are imported at start and on reload.'),
@@ -211,4 +207,4 @@ export const brokerSchema = z.strictObject({
 });
 
 export type BrokerConfig = z.output<typeof brokerSchema>;
-export type SecretSource = z.output<typeof secretSchema>;
+export type { SecretSource } from './secret.ts';

@@ -48,6 +48,8 @@ export type Denial =
   | { readonly tag: 'unsupported_grant_type' }
   /** Verifier or client authentication failed. */
   | { readonly tag: 'invalid_client' }
+  /** A provider of the bundle failed: nothing of the bundle was delivered. `retry`: another moment may do. */
+  | { readonly tag: 'provider_failed'; readonly provider: string; readonly retry: boolean }
   | { readonly tag: 'overloaded'; readonly retry_after_seconds: number }
   /** Admin API. */
   | { readonly tag: 'unauthenticated' }

@@ -77,6 +77,13 @@ function meaningOf(denial: Denial): Meaning {
         status: 401,
         headers: { 'www-authenticate': 'Bearer error="invalid_client"' },
       };
+    case 'provider_failed':
+      return {
+        error: 'temporarily_unavailable',
+        status: 503,
+        description: `${denial.provider} could not be handed out, so nothing was; what was made already is revoked`,
+        ...(denial.retry && { headers: { 'retry-after': '5' } }),
+      };
     case 'overloaded':
       return {
         error: 'temporarily_unavailable',

@@ -180,6 +180,8 @@ export async function storeMission(
   ports: Ports,
   declaration: Declaration,
   plan: (prepared: PreparedMission) => readonly PlannedToken[],
+  /** Whatever else must be on record with the mission. */
+  more: (prepared: PreparedMission) => readonly Write[] = () => [],
 ): Promise<StoredMission> {
   for (let attempt = 1; ; attempt++) {
     const prepared = await prepareMission(ports, declaration);
@@ -194,6 +196,7 @@ export async function storeMission(
       await commit(ports, [
         ...prepared.writes.map((write) => (write.kind === 'insert_mission' ? { ...write, mission } : write)),
         ...planned.map((token) => token.write),
+        ...more(prepared),
         recordCreation(
           prepared,
           planned.map((token) => token.credential),

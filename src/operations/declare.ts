@@ -1,5 +1,6 @@
 /** `POST /missions`: declare once, get every credential, all or none (wire profile 2). */
 import { type AuthoritySet, effective, forAudience } from '../domain/authority/index.ts';
+import { Denied } from '../domain/denial.ts';
 import { deriveToken, type ReportedNarrowing } from '../domain/grant.ts';
 import type { ParsedIntent } from '../domain/intent.ts';
 import type { Mission } from '../domain/mission.ts';
@@ -23,8 +24,9 @@ import {
   selectorsOf,
   storeMission,
 } from './create-mission.ts';
-import { awake } from './lifecycle.ts';
-import { type Manifest, manifestOf } from './manifest.ts';
+import { issueLeases, type LiveLease, type PlannedLease, planLeases, replaceLeases } from './leases.ts';
+import { awake, intervene } from './lifecycle.ts';
+import { type DeliveredValue, type Manifest, manifestOf } from './manifest.ts';
 import { type PlannedToken, planToken, signToken } from './mint.ts';
 import { attested, recordingRefusals } from './refusals.ts';
 
@@ -81,9 +83,16 @@ async function grantAll(
     now,
   };
   let stored: StoredMission;
+  let leases: readonly PlannedLease[] = [];
   try {
-    stored = await storeMission(ports, declaration, ({ mission, template }) =>
-      planAll(ports, mission, template, evidence, now),
+    stored = await storeMission(
+      ports,
+      declaration,
+      ({ mission, template }) => planAll(ports, mission, template, evidence, now),
+      ({ mission }) => {
+        leases = planLeases(ports, mission, now);
+        return leases.map((lease) => lease.write);
+      },
     );
   } catch (cause) {
     const winner = mayHaveLostRace(cause)
@@ -93,10 +102,29 @@ async function grantAll(
     throw cause;
   }
   const { mission, planned, narrowed } = stored;
-  return { manifest: await deliver(ports, mission, planned, now), narrowed };
+  const live = await issueOrEnd(ports, mission, leases);
+  return { manifest: await deliver(ports, mission, planned, live, now), narrowed };
 }
 
-/** A repeated `POST /missions`: the same mission, every token anew. */
+/** All or nothing: a mission of which one credential could not be made ends, and with it whatever was made. */
+async function issueOrEnd(
+  ports: Ports,
+  mission: Mission,
+  leases: readonly PlannedLease[],
+): Promise<readonly LiveLease[]> {
+  try {
+    return await issueLeases(ports, mission, leases);
+  } catch (cause) {
+    const by = { actor: 'broker', reason: 'not every credential of its bundle could be made' };
+    await intervene(ports, mission.id, 'revoke', by, 'completed').catch((later: unknown) => {
+      // Somebody else ended it first.
+      if (!(later instanceof Denied)) throw later;
+    });
+    throw cause;
+  }
+}
+
+/** A repeated `POST /missions`: the same mission, every token anew, provider credentials replaced. */
 async function mintAgain(
   ports: Ports,
   repeated: Mission,
@@ -112,15 +140,27 @@ async function mintAgain(
     const template = await ports.store.template(mission.template.id, mission.template.hash);
     if (template === null) throw new Error(`template of ${mission.id} is gone`);
     const planned = planAll(ports, mission, template.document, evidence, now);
+    const leases = planLeases(ports, mission, now);
+    const counted = Math.max(1, planned.length);
     const { id, version } = mission;
     try {
       await commit(ports, [
         ...possession(evidence, proof),
         { kind: 'require_unblocked', selectors: selectorsOf(mission), at: now },
         ...woken.writes,
-        // Each token counts.
-        ...planned.map((): Write => ({ kind: 'derive', id, at: now, version, attested: true })),
+        // Each token counts; without any, it is still a renewal.
+        ...Array.from(
+          { length: counted },
+          (): Write => ({
+            kind: 'derive',
+            id,
+            at: now,
+            version,
+            attested: true,
+          }),
+        ),
         ...planned.map((token) => token.write),
+        ...leases.map((lease) => lease.write),
         minted(mission, planned, now),
       ]);
     } catch (cause) {
@@ -129,9 +169,12 @@ async function mintAgain(
       mission = (await ports.store.mission(id)) ?? mission;
       continue;
     }
-    const current = { ...mission, derivations: mission.derivations + planned.length, last_attested_at: now };
+    const current = { ...mission, derivations: mission.derivations + counted, last_attested_at: now };
     const narrowed = narrowedAtCreation(ports, mission, template.document, declared);
-    return { manifest: await deliver(ports, current, planned, now), narrowed };
+    const live = await issueLeases(ports, mission, leases);
+    // Only now: a repetition that fails leaves the agent what it had.
+    await replaceLeases(ports, id, live);
+    return { manifest: await deliver(ports, current, planned, live, now), narrowed };
   }
 }
 
@@ -173,16 +216,20 @@ async function deliver(
   ports: Ports,
   mission: Mission,
   planned: readonly PlannedToken[],
+  leases: readonly LiveLease[],
   now: number,
 ): Promise<Manifest> {
   const tokens = await Promise.all(planned.map((token) => signToken(ports, token)));
   return manifestOf(
     ports,
     mission,
-    tokens.map((token) => token.credential),
-    new Map(
-      tokens.map((token) => [token.claims.jti, { value: token.access_token, token_type: token.token_type }]),
-    ),
+    [...tokens.map((token) => token.credential), ...leases.map(({ credential }) => credential)],
+    new Map<string, DeliveredValue>([
+      ...tokens.map(
+        (token) => [token.claims.jti, { value: token.access_token, token_type: token.token_type }] as const,
+      ),
+      ...leases.map(({ credential, deliver }) => [credential.id, { value: deliver }] as const),
+    ]),
     now,
   );
 }

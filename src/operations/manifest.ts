@@ -1,5 +1,6 @@
 /** The manifest (wire profile 2): exactly what a mission holds, with how long each part outlives a revocation. */
 import { type AuthoritySet, effective } from '../domain/authority/index.ts';
+import type { JsonObject } from '../domain/json.ts';
 import { type Mission, stateAt } from '../domain/mission.ts';
 import { rfc3339 } from '../domain/reader.ts';
 import type { CredentialRecord, Ports } from '../ports.ts';
@@ -7,12 +8,20 @@ import type { CredentialRecord, Ports } from '../ports.ts';
 export interface ManifestCredential {
   readonly id: string;
   readonly type: string;
+  /** Of a token: who takes it. Of a provider credential: server, role or path. */
   readonly audience: string;
   readonly expires_at: string;
   /** Seconds that it can still work at worst after it was revoked. */
   readonly residual_after_revoke_seconds: number;
-  /** Only in the answer that created it; never stored. */
-  readonly value?: string;
+  /** What that rests on, for a provider credential. */
+  readonly residual_reason?: string;
+  /** Only in the answer that created it; never stored. A provider credential is an object. */
+  readonly value?: string | JsonObject;
+  readonly token_type?: string;
+}
+
+export interface DeliveredValue {
+  readonly value: string | JsonObject;
   readonly token_type?: string;
 }
 
@@ -31,15 +40,14 @@ export interface Manifest {
   readonly credentials: readonly ManifestCredential[];
 }
 
-/** @param values access tokens by credential id, where they were just minted */
+/** @param values what was just minted or issued, by credential id */
 export function manifestOf(
   ports: Ports,
   mission: Mission,
   credentials: readonly CredentialRecord[],
-  values: ReadonlyMap<string, { readonly value: string; readonly token_type: string }>,
+  values: ReadonlyMap<string, DeliveredValue>,
   now: number,
 ): Manifest {
-  const policy = ports.policy();
   return {
     mission: {
       id: mission.id,
@@ -68,12 +76,21 @@ export function manifestOf(
         type: credential.type,
         audience: credential.target,
         expires_at: rfc3339(credential.expires_at),
-        // A verifier that heard of the revocation denies at once; one cut off denies after its bound.
-        residual_after_revoke_seconds: Math.min(
-          policy.audience(credential.target)?.max_staleness_seconds ?? 0,
-          Math.max(0, Math.floor(credential.expires_at - now)),
-        ),
+        ...residualOf(ports, credential, now),
         ...values.get(credential.id),
       })),
+  };
+}
+
+function residualOf(ports: Ports, credential: CredentialRecord, now: number) {
+  const provider = ports.providers.get(credential.type);
+  if (provider !== undefined) {
+    const { seconds, why } = provider.residual(credential.expires_at, now);
+    return { residual_after_revoke_seconds: seconds, residual_reason: why };
+  }
+  // A verifier that heard of the revocation denies at once; one cut off denies after its bound.
+  const staleness = ports.policy().audience(credential.target)?.max_staleness_seconds ?? 0;
+  return {
+    residual_after_revoke_seconds: Math.min(staleness, Math.max(0, Math.floor(credential.expires_at - now))),
   };
 }

@@ -1,7 +1,7 @@
 /**
  * The port of a credential provider: hands out something that lives in someone else's system, and takes it
  * back. A new provider is one folder here, one entry type in `domain/authority/types`, and one line in
- * `create.ts`; `test/providers/conformance.ts` says what it must keep. See docs/providers.md.
+ * `compose-providers.ts`; `test/providers/conformance.ts` says what it must keep. See docs/providers.md.
  */
 
 import type { EntryType, ProviderEntry } from '../domain/authority/index.ts';
@@ -88,7 +88,7 @@ export interface Provider<E extends ProviderEntry = ProviderEntry> {
    */
   revoke(revocation: Revocation, now: number, reach?: 'lease' | 'mission'): Promise<Residual>;
   /** What a revocation now would leave, without asking anyone: for manifests and previews. */
-  residual(revocation: Revocation, expires_at: number, now: number): Residual;
+  residual(expires_at: number, now: number): Residual;
   /** Closes connections. */
   close(): Promise<void>;
 }

@@ -11,9 +11,11 @@ import { auditWrites } from './writes/audit.ts';
 import { Conflicted, type Effects, type Handlers, noEffects, sqliteCode } from './writes/context.ts';
 import { feedWrites } from './writes/feed.ts';
 import { interned } from './writes/interned.ts';
+import { leaseWrites } from './writes/leases.ts';
 import { missionWrites } from './writes/missions.ts';
 import { onceWrites } from './writes/once.ts';
 import { recordWrites } from './writes/records.ts';
+import { reportWrites } from './writes/reports.ts';
 
 export interface EngineOptions {
   readonly path: string;
@@ -73,6 +75,8 @@ export function openEngine(options: EngineOptions): Engine {
     ...audit.handlers,
     ...onceWrites(db),
     ...recordWrites(db),
+    ...reportWrites(db),
+    ...leaseWrites(db),
   };
   const begin = db.prepare('begin immediate');
   const commit = db.prepare('commit');

@@ -141,6 +141,34 @@ export const missions = sqliteTable(
   ],
 );
 
+/**
+ * What was handed out in somebody else's system, from before it exists until it is gone. Triggers of the migration
+ * that made this table set `next_at` to 0 whenever the mission's state, end or overlay changes.
+ */
+export const leases = sqliteTable(
+  'leases',
+  {
+    id: text().primaryKey(),
+    mission_id: text().notNull(),
+    credential_id: text().notNull(),
+    type: text().notNull(),
+    target: text().notNull(),
+    /** Index in LEASE_STATES. */
+    state: integer().notNull(),
+    /** The entry as granted, JSON. */
+    entry: text().notNull(),
+    /** What its provider needs to revoke it, JSON; no secret. */
+    revocation: text().notNull(),
+    created_at: real().notNull(),
+    expires_at: real().notNull(),
+    next_at: real().notNull(),
+    attempts: integer().notNull(),
+    last_error: text(),
+    ended_at: real(),
+  },
+  (t) => [index('leases_mission').on(t.mission_id), index('leases_due').on(t.next_at).where(sql`state < 3`)],
+);
+
 /** One row for each mission above another; root missions have none, so that most missions cost nothing here. */
 export const missionAncestors = sqliteTable(
   'mission_ancestors',
@@ -367,5 +395,61 @@ export const auditRecords = sqliteTable(
     // By segment first, for the same reason as missions by status list.
     index('audit_records_mission').on(t.segment, t.mission_id).where(sql`mission_id is not null`),
     index('audit_records_event').on(t.event),
+  ],
+);
+
+/** Reports of verifiers: a batch a row, packed, with the keys of its missions so that it can be taken out again. */
+export const reportBatches = sqliteTable(
+  'report_batches',
+  {
+    /** AUTOINCREMENT: pages are remembered by it. */
+    n: integer().primaryKey({ autoIncrement: true }),
+    /** Of verifier and batch id, 16 bytes. */
+    digest: blob({ mode: 'buffer' }).notNull(),
+    /** 0 decisions, 1 observations. */
+    kind: integer().notNull(),
+    verifier_id: text().notNull(),
+    instance_id: text().notNull(),
+    audience: text().notNull(),
+    received_at: real().notNull(),
+    bundle_version: text(),
+    count: integer().notNull(),
+    denials: integer().notNull(),
+    /** Eight bytes a mission, as in `report_missions`. */
+    missions: blob({ mode: 'buffer' }).notNull(),
+    /** zstd of JSON. */
+    body: blob({ mode: 'buffer' }).notNull(),
+  },
+  (t) => [
+    uniqueIndex('report_batches_digest').on(t.digest),
+    index('report_batches_received').on(t.received_at),
+    index('report_batches_audience').on(t.kind, t.audience),
+    index('report_batches_denials').on(t.kind, t.audience).where(sql`denials > 0`),
+  ],
+);
+
+/** Which batches speak of a mission; `mission_key` is 63 bits of SHA-256 of its id. */
+export const reportMissions = sqliteTable(
+  'report_missions',
+  { mission_key: integer().notNull(), batch_n: integer().notNull() },
+  (t) => [primaryKey({ columns: [t.mission_key, t.batch_n] })],
+);
+
+/** Counts of each verifier process. */
+export const reportSources = sqliteTable(
+  'report_sources',
+  {
+    verifier_id: text().notNull(),
+    instance_id: text().notNull(),
+    batches: integer().notNull(),
+    events: integer().notNull(),
+    dropped_foreign: integer().notNull(),
+    dropped_malformed: integer().notNull(),
+    lost: integer().notNull(),
+    last_at: real().notNull(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.verifier_id, t.instance_id] }),
+    index('report_sources_last').on(t.last_at),
   ],
 );

@@ -5,9 +5,12 @@
  */
 import Database from 'better-sqlite3';
 import type { Committed, Store } from '../ports.ts';
+import { packReports } from './packing.ts';
 import { openWriteQueue } from './queue.ts';
+import { leaseReads } from './reads/leases.ts';
 import { missionReads } from './reads/missions.ts';
 import { recordReads } from './reads/records.ts';
+import { reportReads } from './reads/reports.ts';
 
 export { StorageError } from './queue.ts';
 
@@ -53,6 +56,8 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
   db.pragma(`cache_size = -${CACHE_KIB}`);
   const missions = missionReads(db);
   const records = recordReads(db);
+  const reports = reportReads(db);
+  const leases = leaseReads(db);
 
   async function healthy(): Promise<boolean> {
     let timer: NodeJS.Timeout | undefined;
@@ -74,7 +79,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
   }
 
   return {
-    atomically: (writes) => queue.add(writes),
+    atomically: (writes) => queue.add(packReports(writes)),
     onCommit: (listener) => {
       listeners.push(listener);
     },
@@ -86,6 +91,8 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     blastRadius: (selector, now) => missions.blastRadius(selector, now),
     credential: async (id) => missions.credential(id),
     credentials: async (mission_id) => missions.credentials(mission_id),
+    leases: async (mission_id) => leases.leases(mission_id),
+    leasesDue: async (now, limit) => leases.leasesDue(now, limit),
     template: async (id, hash) => records.template(id, hash),
     approvedTemplate: async (id) => records.approvedTemplate(id),
     templates: async () => records.templates(),
@@ -103,6 +110,9 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     statusListInUse: async () => missions.statusListInUse(),
     auditRecords: async (query) => records.auditRecords(query),
     auditSegments: async () => records.auditSegments(),
+    report: async (id) => reports.report(id),
+    reports: async (query) => reports.reports(query),
+    reportSources: async () => reports.reportSources(),
     meta: async (key) => records.meta(key),
     prune: (now, keep) => queue.prune(now, keep),
     healthy,

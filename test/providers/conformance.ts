@@ -204,9 +204,9 @@ export function conforms<E extends ProviderEntry>(counterpart: () => Counterpart
   });
 
   it('states a residual for a manifest without asking anyone', () => {
-    const { provider, entry } = counterpart();
+    const { provider } = counterpart();
     const at = now();
-    const residual = provider.residual(provider.plan(leaseRequest<E>(entry), at), at + 600, at);
+    const residual = provider.residual(at + 600, at);
     expect(residual.seconds).toBeGreaterThanOrEqual(0);
     expect(residual.seconds).toBeLessThanOrEqual(600);
     expect(residual.why).not.toBe('');

@@ -242,7 +242,7 @@ export function createAwsSessions(options: AwsSessionOptions): AwsSessions {
       return residualAt(ends_at, now);
     },
 
-    residual: (_revocation, expires_at, now) => residualAt(expires_at, now),
+    residual: residualAt,
 
     async denyOlder(role, now) {
       const { max_session_seconds } = roleOf(role);

@@ -1,0 +1,36 @@
+/** Runs the loop over due leases: every second, at once when a mission changed, never twice beside itself. */
+import type { Ports } from '../ports.ts';
+import { tendLeases } from './leases.ts';
+
+/** A pass that looked at this many may have left some. */
+const FULL_PASS = 200;
+
+export interface LeaseKeeper {
+  /** One round until nothing is due; a round that is asked for during one follows it. */
+  tend(): Promise<void>;
+}
+
+export function createLeaseKeeper(ports: Ports): LeaseKeeper {
+  let running: Promise<void> | null = null;
+  let again = false;
+
+  async function round(): Promise<void> {
+    do {
+      again = false;
+      while ((await tendLeases(ports)) === FULL_PASS);
+    } while (again);
+  }
+
+  return {
+    tend() {
+      if (running !== null) {
+        again = true;
+        return running;
+      }
+      running = round().finally(() => {
+        running = null;
+      });
+      return running;
+    },
+  };
+}

@@ -1,0 +1,40 @@
+/** Reads of leases. */
+import type { ProviderEntry } from '../../domain/authority/index.ts';
+import type { JsonObject } from '../../domain/json.ts';
+import { LEASE_STATES, type LeaseRecord } from '../../ports.ts';
+import type { Connection } from '../writes/context.ts';
+
+interface LeaseRow extends Omit<LeaseRecord, 'state' | 'entry' | 'revocation'> {
+  readonly state: number;
+  readonly entry: string;
+  readonly revocation: string;
+}
+
+export interface LeaseReads {
+  leases(mission_id: string): readonly LeaseRecord[];
+  leasesDue(now: number, limit: number): readonly LeaseRecord[];
+}
+
+export function leaseReads(db: Connection): LeaseReads {
+  const ofMission = db.prepare<[string], LeaseRow>(
+    'select * from leases where mission_id = ? order by created_at, id',
+  );
+  const due = db.prepare<[number, number], LeaseRow>(
+    'select * from leases where state < 3 and next_at <= ? order by next_at limit ?',
+  );
+  return {
+    leases: (mission_id) => ofMission.all(mission_id).map(fromRow),
+    leasesDue: (now, limit) => due.all(now, limit).map(fromRow),
+  };
+}
+
+function fromRow(row: LeaseRow): LeaseRecord {
+  const state = LEASE_STATES[row.state];
+  if (state === undefined) throw new Error(`lease ${row.id} is in no known state`);
+  return {
+    ...row,
+    state,
+    entry: JSON.parse(row.entry) as ProviderEntry,
+    revocation: JSON.parse(row.revocation) as JsonObject,
+  };
+}
