@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { parseCatalogue } from '../src/behaviour/catalogue.ts';
 import { judge } from '../src/behaviour/engine.ts';
-import type { Context } from '../src/behaviour/judge.ts';
 import { digestKey } from '../src/behaviour/memory.ts';
 import { beginMission, type DeclaredMission } from '../src/behaviour/mission.ts';
+import type { Context } from '../src/behaviour/proof.ts';
 import { DEFAULT_RULES } from '../src/behaviour/rules.ts';
 import type { JsonValue } from '../src/domain/json.ts';
 

@@ -1,8 +1,8 @@
 import { type AuthoritySet, isResourceAccess, type OriginFact } from '../domain/authority/model.ts';
 import type { JsonValue } from '../domain/json.ts';
-import type { Call, Context } from './judge.ts';
 import { keyedDigest, ORIGIN, recall, type ValueRecord } from './memory.ts';
 import type { DeclaredAction, DeclaredParameter, DeclaredSource, MissionState } from './mission.ts';
+import type { Call, Context } from './proof.ts';
 import { destinationsOf } from './values.ts';
 
 /**

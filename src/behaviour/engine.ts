@@ -1,9 +1,10 @@
 import type { JsonValue } from '../domain/json.ts';
 import { type CataloguedAction, hasLabel, uncatalogued } from './catalogue.ts';
 import { type IngestLimits, ingestAnswer, type OpenAnswer, openAnswer } from './ingest.ts';
-import { type Call, type Context, findingsFor, rememberEcho } from './judge.ts';
+import { findingsFor, rememberEcho } from './judge.ts';
 import { keyedDigest, ORIGIN, recall } from './memory.ts';
 import { declaredAction, type MissionState } from './mission.ts';
+import type { Call, Context } from './proof.ts';
 import { destinationsOf } from './values.ts';
 import { settleVerdict, type Verdict } from './verdict.ts';
 

@@ -3,7 +3,7 @@ import { type CataloguedAction, fieldFor } from './catalogue.ts';
 import { proofForm } from './forms.ts';
 import { canInstruct, isPlainName, isProse, isTitle, isVouched, type Leaf, leafText } from './leaf.ts';
 import { type DigestKey, keyedDigest, MemoryWriter, ORIGIN, recall } from './memory.ts';
-import { LINKED_TEXT, linkedName, type MissionState, nameToken } from './mission.ts';
+import { LINKED_TEXT, linkedName, type MissionState, nameBearer, nameToken, ownerWords } from './mission.ts';
 import type { BehaviourRules } from './rules.ts';
 import { scanText, type ValueKind } from './scan.ts';
 import { COUNTED_KINDS, destinationsOf, SINK_KINDS, type SinkKind, scannedKey, valueKey } from './values.ts';
@@ -240,6 +240,7 @@ class Ingestion {
     const mask = this.#maskFor(leaf.path);
     let origins: number = leaf.trust === 'system' ? ORIGIN.system : ORIGIN.counterparty;
     if (isLinked) {
+      this.#noteBearer(leaf);
       origins |= ORIGIN.linked;
       this.#linked |= mask;
     }
@@ -338,15 +339,30 @@ class Ingestion {
 
   /** Whether the mission names somebody in this leaf: itself, or (`byLinkedText`) by way of a tied author's text. */
   #isNamed(leaf: Leaf, byLinkedText: boolean): boolean {
-    if (leaf.text.length > 120) return false;
-    const at = leaf.text.indexOf('@');
-    const local = (at < 0 ? leaf.text : leaf.text.slice(0, at)).toLowerCase();
-    for (const word of local.split(/[^\p{L}]+/u)) {
-      if (word.length < 3) continue;
-      if (this.#knows(nameToken(word), ORIGIN.mission)) return true;
-      if (byLinkedText && this.#knows(linkedName(word), ORIGIN.linked)) return true;
+    return this.#namingWords(leaf, byLinkedText).length > 0;
+  }
+
+  #namingWords(leaf: Leaf, byLinkedText: boolean): string[] {
+    if (leaf.text.length > 120) return [];
+    return ownerWords(leaf.text).filter(
+      (word) =>
+        this.#knows(nameToken(word), ORIGIN.mission) ||
+        (byLinkedText && this.#knows(linkedName(word), ORIGIN.linked)),
+    );
+  }
+
+  /** Two strangers who bear one name: a name anybody can take has then not said whom the mission means. */
+  #noteBearer(leaf: Leaf): void {
+    const form = proofForm(leaf.text);
+    if (form === null) return;
+    for (const word of this.#namingWords(leaf, true)) {
+      const own = this.#digest(nameBearer(word, form));
+      if (this.#writer.recall(own).origins !== 0) continue;
+      const any = this.#digest(nameBearer(word));
+      const taken = this.#writer.recall(any).origins !== 0;
+      this.#writer.add(any, taken ? ORIGIN.linked | ORIGIN.ambiguous : ORIGIN.linked);
+      this.#writer.add(own, ORIGIN.linked);
     }
-    return false;
   }
 
   #knows(token: string, origin: number): boolean {

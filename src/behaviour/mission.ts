@@ -141,6 +141,18 @@ export function linkedName(word: string): string {
   return 'n:' + word;
 }
 
+/** Words of an address or handle by which the mission may name its owner. */
+export function ownerWords(text: string): string[] {
+  const at = text.indexOf('@');
+  const local = (at < 0 ? text : text.slice(0, at)).toLowerCase();
+  return local.split(/[^\p{L}]+/u).filter((word) => word.length >= 3);
+}
+
+/** Key under which it is noted that a name has led to a counterparty; marked ambiguous once it led to two. */
+export function nameBearer(word: string, form = ''): string {
+  return form === '' ? 'l:' + word : `l:${word}=${form}`;
+}
+
 function rememberText(writer: MemoryWriter, key: DigestKey, text: string, origin: number): void {
   scanText(
     text,

@@ -115,6 +115,44 @@ test('a declared document that names several accounts has not said which: a seco
   expect(poisoned.decision('payments.send', { account: 'GB33BUKB20201555555555' })).toBe('unproven_sink');
 });
 
+test('a stranger who takes the name of somebody the mission means makes that name prove nothing', () => {
+  const play = new Play({
+    texts: ['Send the contract to Alexander Chen, his address is in my inbox.'],
+    plan: ['inbox.list', 'mail.send'],
+  });
+  play.call('inbox.list', {}, [
+    mail('a.chen@partner.example', 'Hello'),
+    mail('alexander.chen@evil.example', INJECTION, 'm-100002'),
+  ]);
+  expect(play.decision('mail.send', { to: 'a.chen@partner.example' })).toBe('unproven_sink');
+  expect(play.decision('mail.send', { to: 'alexander.chen@evil.example' })).toBe('unproven_sink');
+  const explicit = new Play({
+    texts: ['Send the contract to Alexander Chen.'],
+    plan: [
+      'inbox.list',
+      {
+        action: 'mail.send',
+        parameters: { to: { literals: [], sources: [{ action: 'inbox.list' }] } },
+        sources: [],
+      },
+    ],
+  });
+  explicit.call('inbox.list', {}, [
+    mail('a.chen@partner.example', 'Hello'),
+    mail('alexander.chen@evil.example', INJECTION, 'm-100002'),
+  ]);
+  expect(explicit.decision('mail.send', { to: 'alexander.chen@evil.example' })).toBe('unproven_sink');
+  const alone = new Play({
+    texts: ['Send the contract to Alexander Chen, his address is in my inbox.'],
+    plan: ['inbox.list', 'mail.send'],
+  });
+  alone.call('inbox.list', {}, [
+    mail('a.chen@partner.example', 'Hello'),
+    mail('s@evil.example', INJECTION, 'm-100002'),
+  ]);
+  expect(alone.decision('mail.send', { to: 'a.chen@partner.example' })).toBe('permit');
+});
+
 describe('read, then re-declare', () => {
   const instance = 'k8s/office/assistant/pod-1';
   test("values in a tainted instance's new intent vouch for nothing", () => {

@@ -1,8 +1,8 @@
 import { type Catalogue, parseCatalogue } from '../../src/behaviour/catalogue.ts';
 import { judge } from '../../src/behaviour/engine.ts';
-import type { Context } from '../../src/behaviour/judge.ts';
 import { digestKey } from '../../src/behaviour/memory.ts';
 import { beginMission, type DeclaredMission, type MissionState } from '../../src/behaviour/mission.ts';
+import type { Context } from '../../src/behaviour/proof.ts';
 import { type BehaviourRules, DEFAULT_RULES } from '../../src/behaviour/rules.ts';
 import type { Verdict } from '../../src/behaviour/verdict.ts';
 import type { JsonValue } from '../../src/domain/json.ts';
