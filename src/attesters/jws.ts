@@ -10,6 +10,7 @@
  */
 import { constants, type KeyObject, verify as verifySignature } from 'node:crypto';
 import { Denied } from '../domain/denial.ts';
+import { derOfConcatenated } from '../domain/ecdsa.ts';
 import { isJsonObject, type JsonObject, parseJson } from '../domain/json.ts';
 import { digestOf, Refusal } from './attester.ts';
 import { recent } from './recent.ts';
@@ -177,7 +178,10 @@ function signatureHolds(jws: CompactJws, key: KeyObject): boolean {
       return verifySignature(hash, signed, { key, padding, saltLength }, jws.signature);
     }
     case 'ES256':
-    case 'ES384':
+    case 'ES384': {
+      const der = derOfConcatenated(jws.signature, jws.alg === 'ES256' ? 32 : 48);
+      return der !== null && verifySignature(hash, signed, key, der);
+    }
     case 'ES512':
       // RFC 7518 section 3.4: r and s side by side. Any other length is refused by this encoding.
       return verifySignature(hash, signed, { key, dsaEncoding: 'ieee-p1363' }, jws.signature);

@@ -4,6 +4,7 @@
  * and claims are elsewhere; here an algorithm and a key either fit together or nothing holds.
  */
 import { constants, type KeyObject, sign as signBytes, verify as verifyBytes } from 'node:crypto';
+import { concatenatedOfDer, derOfConcatenated } from '../domain/ecdsa.ts';
 
 export type JwsAlg = 'ES256' | 'ES384' | 'Ed25519' | 'EdDSA' | 'RS256' | 'PS256';
 
@@ -31,9 +32,23 @@ export function keyFits(alg: string, key: KeyObject): alg is JwsAlg {
 
 /** @param signature base64url. Call only where {@link keyFits}. */
 export function signatureHolds(alg: JwsAlg, key: KeyObject, signed: string, signature: string): boolean {
+  const input = Buffer.from(signed, 'latin1');
+  const bytes = Buffer.from(signature, 'base64url');
   try {
-    const [hash, options] = primitive(alg, key);
-    return verifyBytes(hash, Buffer.from(signed, 'latin1'), options, Buffer.from(signature, 'base64url'));
+    switch (alg) {
+      case 'ES256':
+      case 'ES384': {
+        const der = derOfConcatenated(bytes, alg === 'ES256' ? 32 : 48);
+        return der !== null && verifyBytes(HASH[alg], input, key, der);
+      }
+      case 'Ed25519':
+      case 'EdDSA':
+        return verifyBytes(null, input, key, bytes);
+      case 'RS256':
+        return verifyBytes('sha256', input, key, bytes);
+      case 'PS256':
+        return verifyBytes('sha256', input, pss(key), bytes);
+    }
   } catch {
     return false;
   }
@@ -42,23 +57,26 @@ export function signatureHolds(alg: JwsAlg, key: KeyObject, signed: string, sign
 /** A compact JWS (RFC 7515 section 3.1). @param header base64url */
 export function signCompact(alg: JwsAlg, key: KeyObject, header: string, payload: string): string {
   const signed = `${header}.${Buffer.from(payload, 'utf8').toString('base64url')}`;
-  const [hash, options] = primitive(alg, key);
-  return `${signed}.${signBytes(hash, Buffer.from(signed, 'latin1'), options).toString('base64url')}`;
+  return `${signed}.${signBytesFor(alg, key, Buffer.from(signed, 'latin1')).toString('base64url')}`;
 }
 
-function primitive(alg: JwsAlg, key: KeyObject) {
+function signBytesFor(alg: JwsAlg, key: KeyObject, input: Buffer): Buffer {
   switch (alg) {
     case 'ES256':
-      // JWS wants r and s side by side (RFC 7518 section 3.4), not DER.
-      return ['sha256', { key, dsaEncoding: 'ieee-p1363' }] as const;
     case 'ES384':
-      return ['sha384', { key, dsaEncoding: 'ieee-p1363' }] as const;
+      return concatenatedOfDer(signBytes(HASH[alg], input, key), alg === 'ES256' ? 32 : 48);
     case 'Ed25519':
     case 'EdDSA':
-      return [null, { key }] as const;
+      return signBytes(null, input, key);
     case 'RS256':
-      return ['sha256', { key, padding: constants.RSA_PKCS1_PADDING }] as const;
+      return signBytes('sha256', input, key);
     case 'PS256':
-      return ['sha256', { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 }] as const;
+      return signBytes('sha256', input, pss(key));
   }
+}
+
+const HASH = { ES256: 'sha256', ES384: 'sha384' } as const;
+
+function pss(key: KeyObject) {
+  return { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST };
 }

@@ -1,5 +1,6 @@
 /** Public keys ready to verify with, by their own rules: one algorithm a key, chosen by the key, never by the token. */
 import { createPublicKey, type KeyObject, verify } from 'node:crypto';
+import { derOfConcatenated } from '../../domain/ecdsa.ts';
 import type { JsonObject } from '../../domain/json.ts';
 
 export type KeyAlg = 'ES256' | 'RS256' | 'Ed25519';
@@ -51,8 +52,10 @@ export function verifies(by: VerifyingKey, signed: string, signature: string): b
   if (by.alg !== 'RS256' && bytes.length !== SIGNATURE_BYTES[by.alg]) return false;
   const text = Buffer.from(signed, 'latin1');
   switch (by.alg) {
-    case 'ES256':
-      return verify('sha256', text, { key: by.key, dsaEncoding: 'ieee-p1363' }, bytes);
+    case 'ES256': {
+      const der = derOfConcatenated(bytes, 32);
+      return der !== null && verify('sha256', text, by.key, der);
+    }
     case 'Ed25519':
       return verify(null, text, by.key, bytes);
     case 'RS256':
