@@ -1,7 +1,8 @@
 /** Blocks: refusals of attestation, creation and renewal that hold until lifted (wire profile 4). */
 import { Denied, malformed } from '../domain/denial.ts';
-import type { BlockRecord, Ports, Selector } from '../ports.ts';
-import { WriteConflict } from '../ports.ts';
+import { stateAt } from '../domain/mission.ts';
+import type { FeedKind } from '../domain/revocation.ts';
+import { type BlockRecord, type Ports, type Selector, type Write, WriteConflict } from '../ports.ts';
 import { lastTokenEnd } from './lifecycle.ts';
 import { feedDeny } from './revoke.ts';
 
@@ -27,9 +28,11 @@ export async function block(
     created_at: now,
     lifted_at: null,
   };
+  const named = await missionsByInstance(ports, request.selector, now);
   await ports.store.atomically([
     { kind: 'insert_block', block: record },
     feedDeny(ports, request.selector, now, 'blocked'),
+    ...named.map((id) => feedDeny(ports, { kind: 'mission_tree', key: id }, now, 'blocked')),
     {
       kind: 'append_audit',
       record: {
@@ -54,22 +57,11 @@ export async function unblock(ports: Ports, id: string, actor: string, reason: s
   const now = ports.clock.now();
   const record = await ports.store.block(id);
   if (record === null) throw new Denied({ tag: 'not_found' });
+  const lifts = await lift(ports, record, now);
   try {
     await ports.store.atomically([
       { kind: 'lift_block', id, at: now },
-      {
-        kind: 'append_feed',
-        entry: {
-          ts: now,
-          // As it was denied: a mission is blocked with everything below it.
-          kind: record.selector.kind === 'mission' ? 'mission_tree' : record.selector.kind,
-          key: record.selector.key,
-          effect: 'lift',
-          not_after: lastTokenEnd(ports, now),
-          reason_code: 'unblocked',
-        },
-        to: 'minted',
-      },
+      ...lifts,
       {
         kind: 'append_audit',
         record: {
@@ -85,4 +77,56 @@ export async function unblock(ports: Ports, id: string, actor: string, reason: s
     if (!(cause instanceof WriteConflict)) throw cause;
     throw new Denied({ tag: 'conflict', detail: 'the block was lifted before' });
   }
+}
+
+/** No token tells its instance: guards are told of its missions. Empty for every other kind. */
+async function missionsByInstance(ports: Ports, selector: Selector, now: number): Promise<readonly string[]> {
+  return selector.kind === 'instance' ? (await ports.store.blastRadius(selector, now)).mission_ids : [];
+}
+
+/**
+ * What undoes the block's denial at guards, and no other: neither that of a second block, nor of a revocation, nor
+ * of a mission that was suspended or ended meanwhile.
+ */
+async function lift(ports: Ports, record: BlockRecord, now: number): Promise<Write[]> {
+  const { kind, key } = record.selector;
+  const same = (selector: Selector) => selector.kind === kind && selector.key === key;
+  if ((await ports.store.blocks(now)).some(({ id, selector }) => id !== record.id && same(selector)))
+    return [];
+  const entry = (lifted: FeedKind, of: string, bound: { readonly issued_before?: number }): Write => ({
+    kind: 'append_feed',
+    entry: {
+      ts: now,
+      kind: lifted,
+      key: of,
+      effect: 'lift',
+      ...bound,
+      not_after: lastTokenEnd(ports, now),
+      reason_code: 'unblocked',
+    },
+    to: 'minted',
+  });
+  switch (kind) {
+    case 'mission':
+    case 'mission_tree':
+      return (await isActive(ports, key, now)) ? [entry('mission_tree', key, {})] : [];
+    case 'agent_key':
+      return [entry(kind, key, {})];
+    case 'instance': {
+      const missions = await missionsByInstance(ports, record.selector, now);
+      const active = await Promise.all(missions.map((id) => isActive(ports, id, now)));
+      return [
+        entry(kind, key, { issued_before: Math.ceil(record.created_at) }),
+        ...missions.filter((_id, at) => active[at]).map((id) => entry('mission_tree', id, {})),
+      ];
+    }
+    default:
+      // What was issued before the block stays refused: among it may be what a revocation ended. Live missions renew.
+      return [entry(kind, key, { issued_before: Math.ceil(record.created_at) })];
+  }
+}
+
+async function isActive(ports: Ports, id: string, now: number): Promise<boolean> {
+  const mission = await ports.store.mission(id);
+  return mission !== null && stateAt(mission, now) === 'active';
 }

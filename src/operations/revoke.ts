@@ -9,6 +9,7 @@ import type { FeedKind, FeedReason } from '../domain/revocation.ts';
 import {
   type BlastRadius,
   type BlockRecord,
+  type Committed,
   type Ports,
   type Selector,
   type Write,
@@ -25,6 +26,12 @@ const BLOCKING: readonly Selector['kind'][] = [
   'attester',
   'template',
 ];
+
+/**
+ * Kinds whose missions are named in the feed one by one: no token tells its instance, and the denial of a key is
+ * lifted whole when the key may begin again.
+ */
+export const NAMED_ONE_BY_ONE: readonly Selector['kind'][] = ['instance', 'agent_key'];
 
 export interface RevocationRequest extends Intervention {
   readonly selector: Selector;
@@ -106,6 +113,7 @@ export async function revoke(ports: Ports, request: RevocationRequest): Promise<
       ? [{ kind: 'revoke_credential', id: selector.key, at: now } as const]
       : [{ kind: 'transition_all', selector, event: 'revoke', at: now, reason: request.reason } as const]),
     feedDeny(ports, selector, now),
+    ...(NAMED_ONE_BY_ONE.includes(selector.kind) ? denyEach(ports, radius.mission_ids, now) : []),
     {
       kind: 'append_audit',
       record: {
@@ -124,6 +132,12 @@ export async function revoke(ports: Ports, request: RevocationRequest): Promise<
   ];
   try {
     const committed = await ports.store.atomically(writes);
+    const feed = [...committed.feed];
+    const late = NAMED_ONE_BY_ONE.includes(selector.kind)
+      ? committed.changed_missions.filter((id) => !radius.mission_ids.includes(id))
+      : [];
+    // Born between the look and the commit.
+    if (late.length > 0) feed.push(...(await ports.store.atomically(denyEach(ports, late, now))).feed);
     return {
       ...answer,
       missions: Math.max(radius.missions, committed.changed_missions.length),
@@ -132,8 +146,8 @@ export async function revoke(ports: Ports, request: RevocationRequest): Promise<
         previewed === null
           ? []
           : committed.changed_missions.filter((id) => !previewed.has(shortDigest(id))).slice(0, 1000),
-      seq: committed.feed.at(-1)?.seq ?? null,
-      audiences: committed.feed.length === 0 ? [] : (committed.feed.at(-1)?.audiences ?? null),
+      seq: feed.at(-1)?.seq ?? null,
+      audiences: audiencesOf(feed),
       ...(block && { block }),
     };
   } catch (cause) {
@@ -142,6 +156,20 @@ export async function revoke(ports: Ports, request: RevocationRequest): Promise<
     if (selector.kind === 'token') throw new Denied({ tag: 'not_found' });
     throw new Denied({ tag: 'conflict', detail: cause.conflict });
   }
+}
+
+function denyEach(ports: Ports, mission_ids: readonly string[], now: number): Write[] {
+  return mission_ids.map((key) => feedDeny(ports, { kind: 'mission_tree', key }, now));
+}
+
+/** Null for all. */
+function audiencesOf(feed: Committed['feed']): readonly string[] | null {
+  const named = new Set<string>();
+  for (const { audiences } of feed) {
+    if (audiences === null) return null;
+    for (const audience of audiences) named.add(audience);
+  }
+  return [...named];
 }
 
 /** One id repeated for another target is another revocation: it must not be swallowed. */
