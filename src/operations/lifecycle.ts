@@ -70,6 +70,21 @@ export async function intervene(
   reason_code: FeedReason,
 ): Promise<Intervened> {
   const now = ports.clock.now();
+  const announced: Write = {
+    kind: 'append_feed',
+    entry: {
+      ts: now,
+      // Any token below this mission carries its id in `mission.path`.
+      kind: 'mission_tree',
+      key: mission_id,
+      effect: EFFECT[event],
+      not_after: lastTokenEnd(ports, now),
+      reason_code,
+    },
+    to: 'minted',
+  };
+  // A denial at guards that a block put there is the block's to lift.
+  const blocked = event === 'resume' && (await isBlocked(ports, mission_id, now));
   return changed(ports, mission_id, event, by, now, [
     {
       kind: 'transition',
@@ -79,21 +94,19 @@ export async function intervene(
       reason: by.reason,
       ...(by.expected_version !== undefined && { expected_version: by.expected_version }),
     },
-    {
-      kind: 'append_feed',
-      entry: {
-        ts: now,
-        // Any token below this mission carries its id in `mission.path`.
-        kind: 'mission_tree',
-        key: mission_id,
-        effect: EFFECT[event],
-        not_after: lastTokenEnd(ports, now),
-        reason_code,
-      },
-      to: 'minted',
-    },
+    ...(blocked ? [] : [announced]),
     record(now, `mission.${PAST[event]}`, by, mission_id, {}),
   ]);
+}
+
+/** Whether a block is in force that guards know as the denial of this mission. */
+async function isBlocked(ports: Ports, mission_id: string, now: number): Promise<boolean> {
+  const instance = (await ports.store.mission(mission_id))?.instance;
+  return (await ports.store.blocks(now)).some(
+    ({ selector: { kind, key } }) =>
+      ((kind === 'mission' || kind === 'mission_tree') && key === mission_id) ||
+      (kind === 'instance' && key === instance),
+  );
 }
 
 const PAST = {
@@ -126,7 +139,8 @@ export async function contain(
   const root = tree.find((mission) => mission.id === mission_id);
   if (!root) throw new Denied({ tag: 'not_found' });
   // A repeated request is harmless whatever became of the mission since.
-  if (applied(root, request)) return { mission: root, seq: null, audiences: [], cascaded: [], repeated: true };
+  if (applied(root, request))
+    return { mission: root, seq: null, audiences: [], cascaded: [], repeated: true };
   if (request.expected_version !== undefined && request.expected_version !== root.version)
     throw new Denied({ tag: 'conflict', detail: `the mission is at version ${root.version}` });
   const live = tree.filter((mission) => isLive(stateAt(mission, now)));

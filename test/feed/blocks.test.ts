@@ -88,3 +88,30 @@ test('a blocked mission is refused by guards with everything below it, and again
   const renewed = await sortie.token(held.key, { ...form, mission_id: held.mission_id });
   expect(await denied(renewed.body.access_token)).toBe(false);
 });
+
+test.each(['mission', 'instance'])(
+  'resuming a mission does not lift the block of its %s at guards',
+  async (kind) => {
+    const sub = `resumed-${kind}`;
+    const held = await mission(sub);
+    const key = kind === 'mission' ? held.mission_id : `run-${sub}`;
+    const made = await sortie.admin('POST', '/blocks', { selector: { kind, key }, reason: 'x' });
+    await sortie.admin('POST', `/missions/${held.mission_id}/suspend`, { reason: 'x' });
+    await sortie.admin('POST', `/missions/${held.mission_id}/resume`, { reason: 'x' });
+    expect(await denied(held.access_token)).toBe(true);
+    await sortie.admin('DELETE', `/blocks/${String(made.body['id'])}`);
+    sortie.clock.ahead += 3;
+    const { mission_intent: _, ...form } = creation(await sortie.evidence({ sub, run: `run-${sub}` }));
+    const renewed = await sortie.token(held.key, { ...form, mission_id: held.mission_id });
+    expect(await denied(renewed.body.access_token)).toBe(false);
+  },
+);
+
+test('lifting the block of a mission that was revoked meanwhile revives nothing', async () => {
+  const held = await mission('revoked-meanwhile');
+  const selector = { kind: 'mission', key: held.mission_id };
+  const made = await sortie.admin('POST', '/blocks', { selector, reason: 'x' });
+  await sortie.admin('POST', `/missions/${held.mission_id}/revoke`, { reason: 'x' });
+  await sortie.admin('DELETE', `/blocks/${String(made.body['id'])}`);
+  expect(await denied(held.access_token)).toBe(true);
+});
