@@ -5,6 +5,7 @@ import type { TemplateDocument } from '../domain/policy.ts';
 import type { RevocationFeed } from '../feed/feed.ts';
 import { authenticateAdmin } from '../operations/admin-tokens.ts';
 import type { SignedBundle } from '../operations/bundle.ts';
+import { createReports } from '../operations/events.ts';
 import type { VerifierAuthentication } from '../operations/verifiers.ts';
 import type { Evidence, Ports, VerifierPolicy } from '../ports.ts';
 import { createAdmission, type OverloadPolicy } from './admission.ts';
@@ -14,6 +15,7 @@ import { adminOperationRoutes } from './routes/admin-operations.ts';
 import { agentRoutes } from './routes/agents.ts';
 import { authzenRoutes } from './routes/authzen.ts';
 import { type Enrolment, enrolmentRoutes } from './routes/enrolment.ts';
+import { eventRoutes } from './routes/events.ts';
 import { metadataRoutes } from './routes/metadata.ts';
 import { assertionOf, verifierRoutes } from './routes/verifiers.ts';
 import { createHttpServer, type RequestObservation } from './server.ts';
@@ -35,10 +37,12 @@ export interface AppParts {
 
 export function routeTable(parts: AppParts): Route[] {
   const { ports } = parts;
+  const reports = createReports(ports);
   return [
     ...agentRoutes(ports),
     ...verifierRoutes(ports, parts),
     ...authzenRoutes(ports),
+    ...eventRoutes(reports),
     ...metadataRoutes(ports, parts.statusList),
     ...adminRoutes(ports, parts),
     ...adminOperationRoutes(parts),

@@ -9,6 +9,9 @@ const MISSIONS = 500;
 const CREDENTIALS = 5000;
 /** Idempotency of mission creation holds until the mission's end and a day (wire profile 2). */
 const IDEMPOTENCY_SECONDS = 86_400;
+const REPORTS_SECONDS = 30 * 86_400;
+/** Batches of reports a call: each takes its index rows with it. */
+const REPORTS = 64;
 /** Past this a verifier process that never came back is not one that still has to enforce anything. */
 const SILENT_INSTANCE_SECONDS = 86_400;
 
@@ -30,6 +33,7 @@ export function pruning(db: Connection): (now: number, keep: RetentionPolicy) =>
     bounded('verifier_instances', 'last_seen <= @silent_before'),
     bounded('event_ids', 'at <= @missions_before'),
     bounded('credentials', 'expires_at <= @credentials_before'),
+    bounded('report_sources', 'last_at <= @reports_before'),
   ];
 
   const overEntries = db.prepare<Parameters, { seq: number }>(
@@ -73,6 +77,25 @@ export function pruning(db: Connection): (now: number, keep: RetentionPolicy) =>
   );
 
   function pruneFeed(parameters: Parameters): number {
+  const overReports = db.prepare<Parameters, { n: number; missions: Buffer }>(
+    `select n, missions from report_batches where received_at <= @reports_before
+     order by received_at limit ${REPORTS}`,
+  );
+  const dropReportMission = db.prepare<[bigint, number]>(
+    'delete from report_missions where mission_key = ? and batch_n = ?',
+  );
+  const dropReport = db.prepare<[number]>('delete from report_batches where n = ?');
+
+  function pruneReports(parameters: Parameters): number {
+    const batches = overReports.all(parameters);
+    for (const { n, missions } of batches) {
+      for (let at = 0; at + 8 <= missions.length; at += 8)
+        dropReportMission.run(missions.readBigInt64LE(at), n);
+      dropReport.run(n);
+    }
+    return batches.length;
+  }
+
     const entries = overEntries.all(parameters);
     for (const { seq } of entries) {
       dropAddresses.run(seq);
@@ -117,10 +140,12 @@ export function pruning(db: Connection): (now: number, keep: RetentionPolicy) =>
       credentials_before: now - keep.credentials_seconds,
       audit_before: now - keep.audit_seconds,
     };
+      reports_before: now - (keep.reports_seconds ?? REPORTS_SECONDS),
     let removed = 0;
     for (const prune of spent) removed += prune(parameters);
     removed += pruneFeed(parameters);
     removed += pruneMissions(parameters);
+    removed += pruneReports(parameters);
     removed += pruneAudit(parameters, now);
     return removed;
   };

@@ -1,0 +1,282 @@
+/**
+ * `POST /events` and `POST /observations` (wire profile 3): what verifiers report, kept as one row a batch. A
+ * verifier reports on tokens minted for its own audience; all else is dropped, counted and shown.
+ */
+import { createHash } from 'node:crypto';
+import { Denied, malformed } from '../domain/denial.ts';
+import { isJsonObject, type JsonObject, type JsonValue } from '../domain/json.ts';
+import {
+  type KeptDecision,
+  needsProof,
+  type ObservationReport,
+  readDecisionEvent,
+  readObservation,
+} from '../domain/reports.ts';
+import { type Ports, type ReportRecord, type VerifierPolicy, WriteConflict } from '../ports.ts';
+import { createCallProofs } from './call-proofs.ts';
+
+export const BATCH_ITEMS = 1000;
+const ID_MAX = 128;
+/** Batches at work at once: what comes on top is told to come again, and the verifier counts what it then loses. */
+const AT_WORK = 32;
+/** Tokens whose mission and audience are remembered. */
+const REMEMBERED = 20_000;
+const RETRY_AFTER_SECONDS = 1;
+const ID_BYTES = 16;
+
+/** Answer to a batch. */
+export interface Accepted {
+  readonly accepted: number;
+  readonly dropped: { readonly foreign: number; readonly malformed: number };
+  /** Denials and effects of the batch with a valid proof of the call behind them. */
+  readonly proven: number;
+  /** The same batch was kept before; nothing is counted twice. */
+  readonly repeated: boolean;
+}
+
+/** A batch as it became durable: what the behaviour engine and live streams are told. */
+export interface ReportedBatch {
+  readonly id: string;
+  readonly verifier: VerifierPolicy;
+  readonly received_at: number;
+  readonly decisions: readonly KeptDecision[];
+  readonly observations: readonly ObservationReport[];
+}
+
+export interface Reports {
+  /** @throws Denied `invalid_request` for an envelope that is none, `overloaded` */
+  events(verifier: VerifierPolicy, body: JsonValue): Promise<Accepted>;
+  /** @throws Denied `invalid_request`, `overloaded` */
+  observations(verifier: VerifierPolicy, body: JsonValue): Promise<Accepted>;
+  /** Called once for each batch after it is durable, in no promised order. @returns what ends it */
+  onBatch(listener: (batch: ReportedBatch) => void): () => void;
+}
+
+interface Envelope {
+  readonly id: string;
+  readonly instance_id: string;
+  readonly lost: number;
+  readonly bundle_version: string | null;
+  readonly items: readonly JsonValue[];
+}
+
+interface MintedToken {
+  readonly mission_id: string;
+  readonly audience: string;
+  readonly jkt: string;
+}
+
+/** What is kept of a batch, and what of it counts. */
+interface Sorted<T> {
+  readonly kept: readonly T[];
+  readonly dropped: { foreign: number; malformed: number };
+  readonly proven: number;
+}
+
+export function createReports(ports: Ports): Reports {
+  const proofs = createCallProofs(ports);
+  const tokens = createTokenMemory(ports);
+  const listeners = new Set<(batch: ReportedBatch) => void>();
+  let at_work = 0;
+
+  async function bounded<T>(work: () => Promise<T>): Promise<T> {
+    if (at_work >= AT_WORK)
+      throw new Denied({ tag: 'overloaded', retry_after_seconds: RETRY_AFTER_SECONDS }, 'reports at work');
+    at_work++;
+    try {
+      return await work();
+    } finally {
+      at_work--;
+    }
+  }
+
+  async function sortDecisions(
+    verifier: VerifierPolicy,
+    items: readonly JsonValue[],
+    now: number,
+  ): Promise<Sorted<KeptDecision>> {
+    const dropped = { foreign: 0, malformed: 0 };
+    const kept: KeptDecision[] = [];
+    let proven = 0;
+    for (const item of items) {
+      const event = readDecisionEvent(item);
+      if (event === null) {
+        dropped.malformed++;
+        continue;
+      }
+      const token = tokens.known(event.jti) ?? (await tokens.find(event.jti));
+      if (token === null || token.audience !== verifier.audience || token.mission_id !== event.mission_id) {
+        dropped.foreign++;
+        continue;
+      }
+      const { proof: _proof, ...told } = event;
+      const proof = needsProof(event)
+        ? await proofs.judge(event, verifier.id, token.jkt, now)
+        : ('absent' as const);
+      if (proof === 'valid') proven++;
+      kept.push({ ...told, proof });
+    }
+    return { kept, dropped, proven };
+  }
+
+  async function sortObservations(
+    verifier: VerifierPolicy,
+    items: readonly JsonValue[],
+  ): Promise<Sorted<ObservationReport>> {
+    const dropped = { foreign: 0, malformed: 0 };
+    const kept: ObservationReport[] = [];
+    for (const item of items) {
+      const observation = readObservation(item);
+      if (observation === null) {
+        dropped.malformed++;
+        continue;
+      }
+      const token = tokens.known(observation.jti) ?? (await tokens.find(observation.jti));
+      const own = token?.audience === verifier.audience && token.mission_id === observation.mission_id;
+      if (own) kept.push(observation);
+      else dropped.foreign++;
+    }
+    return { kept, dropped, proven: 0 };
+  }
+
+  /** Durable before the answer: what a verifier was told is kept stays kept. */
+  async function keep<T extends KeptDecision | ObservationReport>(
+    kind: ReportRecord['kind'],
+    verifier: VerifierPolicy,
+    envelope: Envelope,
+    sorted: Sorted<T>,
+    now: number,
+  ): Promise<Accepted> {
+    const { kept, dropped, proven } = sorted;
+    const missions = new Set<string>();
+    let denials = 0;
+    for (const item of kept) {
+      missions.add(item.mission_id);
+      if ('decision' in item && item.decision === 'deny') denials++;
+    }
+    const report: ReportRecord = {
+      id: envelope.id,
+      kind,
+      verifier_id: verifier.id,
+      instance_id: envelope.instance_id,
+      audience: verifier.audience,
+      received_at: now,
+      bundle_version: envelope.bundle_version,
+      count: kept.length,
+      denials,
+      missions: [...missions],
+      body: JSON.stringify(kept),
+    };
+    try {
+      await ports.store.atomically([{ kind: 'insert_report', report, dropped, lost: envelope.lost }]);
+    } catch (cause) {
+      if (!(cause instanceof WriteConflict) || cause.conflict !== 'repeated') throw cause;
+      return { accepted: kept.length, dropped, proven, repeated: true };
+    }
+    return { accepted: kept.length, dropped, proven, repeated: false };
+  }
+
+  function announce(batch: ReportedBatch): void {
+    for (const listener of listeners) {
+      try {
+        listener(batch);
+      } catch (cause) {
+        // The batch is kept whatever a listener makes of it; a broken one must not pass for a broken report.
+        setImmediate(() => {
+          throw cause;
+        });
+      }
+    }
+  }
+
+  return {
+    events: (verifier, body) =>
+      bounded(async () => {
+        const envelope = readEnvelope('decisions', 'events', verifier, body);
+        const now = ports.clock.now();
+        const sorted = await sortDecisions(verifier, envelope.items, now);
+        const accepted = await keep('decisions', verifier, envelope, sorted, now);
+        if (!accepted.repeated && sorted.kept.length > 0)
+          announce({ id: envelope.id, verifier, received_at: now, decisions: sorted.kept, observations: [] });
+        return accepted;
+      }),
+    observations: (verifier, body) =>
+      bounded(async () => {
+        const envelope = readEnvelope('observations', 'observations', verifier, body);
+        const now = ports.clock.now();
+        const sorted = await sortObservations(verifier, envelope.items);
+        const accepted = await keep('observations', verifier, envelope, sorted, now);
+        if (!accepted.repeated && sorted.kept.length > 0)
+          announce({ id: envelope.id, verifier, received_at: now, decisions: [], observations: sorted.kept });
+        return accepted;
+      }),
+    onBatch(listener) {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
+  };
+}
+
+/** @throws Denied `invalid_request` */
+function readEnvelope(
+  kind: ReportRecord['kind'],
+  member: 'events' | 'observations',
+  verifier: VerifierPolicy,
+  body: JsonValue,
+): Envelope {
+  if (!isJsonObject(body)) throw malformed('the body must be an object');
+  // A single observation is a batch of one: its own content is its id.
+  const single = member === 'observations' && body['observations'] === undefined;
+  const { batch_id, instance_id, lost, bundle_version }: JsonObject = single ? {} : body;
+  const items = single ? [body] : body[member];
+  if (!Array.isArray(items) || items.length > BATCH_ITEMS)
+    throw malformed(`${member} must be a list of at most ${BATCH_ITEMS}`);
+  const reported = lost ?? 0;
+  if (!Number.isSafeInteger(reported) || (reported as number) < 0) throw malformed('lost must be a count');
+  const own_id = single ? JSON.stringify(body) : text(batch_id, 'batch_id');
+  return {
+    id: `dec_${createHash('sha256')
+      .update(JSON.stringify([kind, verifier.id, own_id]))
+      .digest()
+      .subarray(0, ID_BYTES)
+      .toString('base64url')}`,
+    instance_id: instance_id === undefined ? 'default' : text(instance_id, 'instance_id'),
+    lost: reported as number,
+    bundle_version: bundle_version === undefined ? null : text(bundle_version, 'bundle_version'),
+    items,
+  };
+}
+
+function text(value: JsonValue | undefined, at: string): string {
+  if (typeof value !== 'string' || value === '' || value.length > ID_MAX)
+    throw malformed(`${at} must be text of 1 to ${ID_MAX} characters`);
+  return value;
+}
+
+/** What a `jti` was minted for never changes, so it may be remembered; one that was never minted is looked up again. */
+function createTokenMemory(ports: Ports) {
+  let young = new Map<string, MintedToken>();
+  let old = new Map<string, MintedToken>();
+  const remember = (jti: string, token: MintedToken): MintedToken => {
+    if (young.size >= REMEMBERED / 2) {
+      old = young;
+      young = new Map();
+    }
+    young.set(jti, token);
+    return token;
+  };
+  return {
+    known(jti: string): MintedToken | null {
+      const token = young.get(jti);
+      if (token !== undefined) return token;
+      const older = old.get(jti);
+      return older === undefined ? null : remember(jti, older);
+    },
+    async find(jti: string): Promise<MintedToken | null> {
+      const credential = await ports.store.credential(jti);
+      if (credential === null) return null;
+      const { mission_id, target, jkt } = credential;
+      return remember(jti, { mission_id, audience: target, jkt });
+    },
+  };
+}
