@@ -1,21 +1,10 @@
 /** One call, every credential, all or none: against a real PostgreSQL and the Vault emulator. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { LeaseRecord } from '../../src/ports.ts';
-import {
-  ERP,
-  inAnHour,
-  type KeyHolder,
-  newKey,
-  startBroker,
-  TEMPLATE,
-  type TestBroker,
-} from '../support/broker.ts';
-import { postgresBinaries, startPostgres, type TestPostgres } from '../support/postgres.ts';
-import { startVaultEmulator, type VaultEmulator } from '../support/vault-emulator.ts';
+import { ERP, inAnHour, newKey, type TestBroker } from '../support/broker.ts';
+import { type BundleBroker, credentialOf, startBundle, VAULT_AUDIENCE } from '../support/bundle.ts';
+import { postgresBinaries } from '../support/postgres.ts';
+import type { VaultEmulator } from '../support/vault-emulator.ts';
 
 const bin = postgresBinaries();
 if (bin === null && process.env['CI'] === 'true')
@@ -23,156 +12,17 @@ if (bin === null && process.env['CI'] === 'true')
 if (bin === null)
   process.stderr.write('SKIPPED: provider bundles, because PostgreSQL is not installed here\n');
 
-const VAULT_AUDIENCE = 'https://vault.example.com';
-const POSTGRES_ENTRY = {
-  type: 'postgres_role',
-  server: 'warehouse',
-  database: 'sales',
-  grants: [{ schema: 'public', tables: ['orders'], privileges: ['SELECT'] }],
-};
-const VAULT_ENTRY = {
-  type: 'vault_secret',
-  server: 'main',
-  role: 'reader',
-  paths: ['database/creds/readonly'],
-};
-
-interface Credential {
-  readonly id: string;
-  readonly type: string;
-  readonly audience: string;
-  readonly expires_at: string;
-  readonly residual_after_revoke_seconds: number;
-  readonly residual_reason?: string;
-  readonly value?: string | Record<string, unknown>;
-}
-interface Manifest {
-  readonly mission: { readonly id: string; readonly expires_at: string };
-  readonly credentials: readonly Credential[];
-}
-
 describe.skipIf(bin === null)('a bundle of provider credentials', () => {
-  let database: TestPostgres;
-  let vault: VaultEmulator;
+  let bundle: BundleBroker;
   let broker: TestBroker;
-  let url = '';
-  let run = 0;
-  const secrets = mkdtempSync(join(tmpdir(), 'sortie-secrets-'));
+  let vault: VaultEmulator;
 
   beforeAll(async () => {
-    database = await startPostgres(bin ?? '');
-    await database.query('CREATE DATABASE sales');
-    await database.query('CREATE TABLE orders (id int)', [], 'sales');
-    await database.query('GRANT SELECT ON orders TO sortie_broker WITH GRANT OPTION', [], 'sales');
-    const role = {
-      policies: ['reader'],
-      token_ttl: 60,
-      token_max_ttl: 7200,
-      bound_audiences: [VAULT_AUDIENCE],
-    };
-    vault = await startVaultEmulator({
-      jwks: () => broker.broker.ports.tokens.jwks() as never,
-      get issuer() {
-        return url;
-      },
-      roles: { reader: role, 'sortie-broker': { ...role, policies: ['revoker'], token_ttl: 600 } },
-      policies: {
-        reader: { 'database/creds/readonly': ['read'] },
-        revoker: { 'auth/token/revoke-accessor': ['update'] },
-      },
-    });
-    writeFileSync(join(secrets, 'postgres'), database.broker.password, { mode: 0o600 });
-    broker = await startBroker({
-      template: {
-        ceiling: [
-          ...TEMPLATE.ceiling,
-          { type: 'mission_resource_access', resource: VAULT_AUDIENCE, actions: ['login'] },
-          POSTGRES_ENTRY,
-          VAULT_ENTRY,
-        ],
-      },
-      config: (base) => {
-        url = base.issuer;
-        return {
-          audiences: [
-            ...base.audiences,
-            { resource: VAULT_AUDIENCE, name: 'Vault', reserved: true, actions: { login: {} } },
-          ],
-          providers: {
-            postgres: [
-              {
-                name: 'warehouse',
-                host: '127.0.0.1',
-                port: database.port,
-                user: database.broker.user,
-                password: { from_file: join(secrets, 'postgres') },
-                tls: 'off',
-              },
-            ],
-            vault: [
-              {
-                name: 'main',
-                url: vault.url,
-                timeout: '1s',
-                login: { jwt: { audience: VAULT_AUDIENCE, broker_role: 'sortie-broker' } },
-              },
-            ],
-          },
-        };
-      },
-    });
+    bundle = await startBundle(bin ?? '');
+    ({ broker, vault } = bundle);
   }, 120_000);
   afterEach(() => vault.interfere(null));
-  afterAll(async () => {
-    await broker?.close();
-    await vault?.close();
-    await database?.close();
-    rmSync(secrets, { recursive: true });
-  });
-
-  /** A new instance declares everything of its template. */
-  async function declare(key: KeyHolder, more: Record<string, unknown> = {}, instance = `run-${++run}`) {
-    const { status, body } = await broker.holder(key, 'POST', '/missions', {
-      json: {
-        evidence: {
-          type: 'urn:ietf:params:oauth:token-type:jwt',
-          token: await broker.evidence({ run: instance }),
-        },
-        intent: { goal: 'Reconcile', resources: [ERP], expires_at: inAnHour() },
-        ...more,
-      },
-    });
-    return { status, body: body as unknown as Manifest & Record<string, unknown>, instance };
-  }
-
-  const of = (manifest: Manifest, type: string) =>
-    manifest.credentials.find((credential) => credential.type === type) as Credential;
-
-  async function postgresWorks({ value }: Credential): Promise<boolean> {
-    const { host, port, database: name, user, password } = value as Record<string, never>;
-    const client = new pg.Client({ host, port, database: name, user, password });
-    client.on('error', () => {});
-    try {
-      await client.connect();
-      await client.query('SELECT * FROM orders');
-      await client.end();
-      return true;
-    } catch {
-      return false;
-    }
-  }
-
-  function vaultWorks({ value }: Credential): boolean {
-    const [secret] = (value as { secrets: { data: { username: string; password: string } }[] }).secrets;
-    return secret !== undefined && vault.login(secret.data.username, secret.data.password);
-  }
-
-  const roles = async () =>
-    Number(
-      (await database.query("SELECT count(*) FROM pg_roles WHERE rolname ~ '^sortie_[0-9a-f]{40}$'"))[0]?.[
-        'count'
-      ],
-    );
+  afterAll(() => bundle?.close());
 
   /** What is not gone by itself: waits for the keeper, which works as soon as a mission changed. */
   async function settled(mission_id: string): Promise<readonly LeaseRecord[]> {
@@ -186,11 +36,11 @@ describe.skipIf(bin === null)('a bundle of provider credentials', () => {
 
   it('comes by one call, each part stated with its residual, and works', async () => {
     const key = await newKey();
-    const { status, body } = await declare(key);
+    const { status, body } = await bundle.declare(key);
     expect(status).toBe(201);
     expect(body.credentials.map(({ type }) => type).sort()).toEqual(['jwt', 'postgres_role', 'vault_secret']);
-    expect(await postgresWorks(of(body, 'postgres_role'))).toBe(true);
-    expect(vaultWorks(of(body, 'vault_secret'))).toBe(true);
+    expect(await bundle.postgresWorks(credentialOf(body, 'postgres_role'))).toBe(true);
+    expect(bundle.vaultWorks(credentialOf(body, 'vault_secret'))).toBe(true);
     for (const credential of body.credentials.filter(({ type }) => type !== 'jwt')) {
       expect(credential.residual_after_revoke_seconds).toBe(0);
       expect(credential.residual_reason).not.toBe('');
@@ -201,8 +51,8 @@ describe.skipIf(bin === null)('a bundle of provider credentials', () => {
   });
 
   it('keeps no secret: not in the store, the audit, or the log', async () => {
-    const { body } = await declare(await newKey());
-    const { password } = of(body, 'postgres_role').value as { readonly password: string };
+    const { body } = await bundle.declare(await newKey());
+    const { password } = credentialOf(body, 'postgres_role').value as { readonly password: string };
     const leases = await broker.broker.ports.store.leases(body.mission.id);
     const audit = await broker.broker.ports.store.auditRecords({ mission_id: body.mission.id, limit: 100 });
     const kept = JSON.stringify([leases, audit, broker.log]);
@@ -214,26 +64,30 @@ describe.skipIf(bin === null)('a bundle of provider credentials', () => {
   });
 
   it.each(['revoke', 'suspend'])('ends with its mission (%s)', async (how) => {
-    const { body } = await declare(await newKey());
+    const { body } = await bundle.declare(await newKey());
     await broker.admin('POST', `/missions/${body.mission.id}/${how}`, { reason: 'incident' });
     const leases = await settled(body.mission.id);
     expect(leases.map(({ state }) => state)).toEqual(['revoked', 'revoked']);
-    expect(await postgresWorks(of(body, 'postgres_role'))).toBe(false);
-    expect(vaultWorks(of(body, 'vault_secret'))).toBe(false);
-    expect(await roles()).toBe(0);
+    expect(await bundle.postgresWorks(credentialOf(body, 'postgres_role'))).toBe(false);
+    expect(bundle.vaultWorks(credentialOf(body, 'vault_secret'))).toBe(false);
+    expect(await bundle.roles()).toEqual([]);
   });
 
   it('loses exactly what a containment takes away', async () => {
-    const { body } = await declare(await newKey());
+    const { body } = await bundle.declare(await newKey());
     const contained = await broker.admin('POST', `/missions/${body.mission.id}/contain`, {
       reason: 'no database',
       remove: [{ type: 'postgres_role' }],
     });
     expect(contained.status).toBe(200);
-    for (let attempt = 0; attempt < 100 && (await postgresWorks(of(body, 'postgres_role'))); attempt++)
+    for (
+      let attempt = 0;
+      attempt < 100 && (await bundle.postgresWorks(credentialOf(body, 'postgres_role')));
+      attempt++
+    )
       await new Promise((resolve) => setTimeout(resolve, 50));
-    expect(await postgresWorks(of(body, 'postgres_role'))).toBe(false);
-    expect(vaultWorks(of(body, 'vault_secret'))).toBe(true);
+    expect(await bundle.postgresWorks(credentialOf(body, 'postgres_role'))).toBe(false);
+    expect(bundle.vaultWorks(credentialOf(body, 'vault_secret'))).toBe(true);
     await broker.admin('POST', `/missions/${body.mission.id}/revoke`, { reason: 'test over' });
     await settled(body.mission.id);
   });
@@ -248,11 +102,11 @@ describe.skipIf(bin === null)('a bundle of provider credentials', () => {
       response.statusCode = 500;
       response.end('{}');
     });
-    const { status, body } = await declare(await newKey());
+    const { status, body } = await bundle.declare(await newKey());
     expect(status).toBe(503);
     expect(JSON.stringify(body)).toContain('vault_secret');
     vault.interfere(null);
-    expect(await roles()).toBe(0);
+    expect(await bundle.roles()).toEqual([]);
     expect(vault.alive()).toBe(before);
   });
 
@@ -262,18 +116,18 @@ describe.skipIf(bin === null)('a bundle of provider credentials', () => {
       creation_request_id: crypto.randomUUID(),
       intent: { goal: 'Reconcile', resources: [ERP], expires_at: inAnHour() },
     };
-    const first = await declare(key, more);
-    const second = await declare(key, more, first.instance);
+    const first = await bundle.declare(key, more);
+    const second = await bundle.declare(key, more, first.instance);
     expect(second.body.mission.id).toBe(first.body.mission.id);
-    expect(await postgresWorks(of(first.body, 'postgres_role'))).toBe(false);
-    expect(vaultWorks(of(first.body, 'vault_secret'))).toBe(false);
-    expect(await postgresWorks(of(second.body, 'postgres_role'))).toBe(true);
+    expect(await bundle.postgresWorks(credentialOf(first.body, 'postgres_role'))).toBe(false);
+    expect(bundle.vaultWorks(credentialOf(first.body, 'vault_secret'))).toBe(false);
+    expect(await bundle.postgresWorks(credentialOf(second.body, 'postgres_role'))).toBe(true);
     await broker.admin('POST', `/missions/${first.body.mission.id}/revoke`, { reason: 'test over' });
     await settled(first.body.mission.id);
   });
 
   it('tries a failed revocation again, and shows it until it succeeds', async () => {
-    const { body } = await declare(await newKey());
+    const { body } = await bundle.declare(await newKey());
     vault.interfere('auth/token/revoke-accessor', (_request, response) => {
       response.statusCode = 503;
       response.end('{}');
@@ -289,15 +143,15 @@ describe.skipIf(bin === null)('a bundle of provider credentials', () => {
     expect(failing).toMatchObject({ type: 'vault_secret', state: 'revoking' });
     expect(failing?.last_error).toContain('unavailable');
     // The other one was not held up.
-    expect(await postgresWorks(of(body, 'postgres_role'))).toBe(false);
+    expect(await bundle.postgresWorks(credentialOf(body, 'postgres_role'))).toBe(false);
     vault.interfere(null);
     expect((await settled(body.mission.id)).map(({ state }) => state)).toEqual(['revoked', 'revoked']);
-    expect(vaultWorks(of(body, 'vault_secret'))).toBe(false);
+    expect(bundle.vaultWorks(credentialOf(body, 'vault_secret'))).toBe(false);
   });
 
   it('finishes after a restart what was left pending', async () => {
     const { store, clock } = broker.broker.ports;
-    const { body } = await declare(await newKey());
+    const { body } = await bundle.declare(await newKey());
     const [live] = (await store.leases(body.mission.id)).filter(({ type }) => type === 'postgres_role');
     if (live === undefined) throw new Error('no lease');
     // As if the broker had died between making the role and recording that it is live.
@@ -311,10 +165,14 @@ describe.skipIf(bin === null)('a bundle of provider credentials', () => {
     ]);
     await broker.restart();
     broker.clock.ahead += 60;
-    for (let attempt = 0; attempt < 100 && (await postgresWorks(of(body, 'postgres_role'))); attempt++)
+    for (
+      let attempt = 0;
+      attempt < 100 && (await bundle.postgresWorks(credentialOf(body, 'postgres_role')));
+      attempt++
+    )
       await new Promise((resolve) => setTimeout(resolve, 100));
-    expect(await postgresWorks(of(body, 'postgres_role'))).toBe(false);
-    expect(vaultWorks(of(body, 'vault_secret'))).toBe(true);
+    expect(await bundle.postgresWorks(credentialOf(body, 'postgres_role'))).toBe(false);
+    expect(bundle.vaultWorks(credentialOf(body, 'vault_secret'))).toBe(true);
     await broker.admin('POST', `/missions/${body.mission.id}/revoke`, { reason: 'test over' });
     await settled(body.mission.id);
   });
@@ -323,7 +181,7 @@ describe.skipIf(bin === null)('a bundle of provider credentials', () => {
     const key = await newKey();
     const { status, body } = await broker.token(key, {
       grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange',
-      subject_token: await broker.evidence({ run: `run-${++run}` }),
+      subject_token: await broker.evidence({ run: 'thief' }),
       subject_token_type: 'urn:ietf:params:oauth:token-type:jwt',
       resource: VAULT_AUDIENCE,
       mission_intent: JSON.stringify({
