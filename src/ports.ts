@@ -6,6 +6,7 @@
 import type { AuthoritySet, Catalogue, Containment, ProviderEntry } from './domain/authority/index.ts';
 import type { DispatchRule } from './domain/grant.ts';
 import type { JsonObject } from './domain/json.ts';
+import type { Allowance, CountedControl } from './domain/limits.ts';
 import type { JsonAct, Mission, MissionEvent, MissionState, Tier } from './domain/mission.ts';
 import type { AudiencePolicy, TemplateDocument } from './domain/policy.ts';
 import type { FeedEffect, FeedEntry, FeedKind, FeedReason } from './domain/revocation.ts';
@@ -429,6 +430,19 @@ export type Write =
       readonly containments: readonly Containment[];
       readonly expires_at: number;
     }
+  /**
+   * Takes a token's allotment out of a counted limit of its mission, in the group that records the token. Nothing is
+   * ever given back. Conflict `limit_exhausted` where less than `amount` is left, `mission_not_found`.
+   */
+  | {
+      readonly kind: 'reserve_allotment';
+      readonly mission_id: string;
+      readonly control: CountedControl;
+      /** The whole limit; counts when the first allotment is reserved. */
+      readonly max: number;
+      /** At least 1. */
+      readonly amount: number;
+    }
   | { readonly kind: 'insert_credential'; readonly credential: CredentialRecord }
   | { readonly kind: 'revoke_credential'; readonly id: string; readonly at: number }
   /** Before its credential exists. Conflict `duplicate`. */
@@ -546,6 +560,7 @@ export type Conflict =
   | 'wrong_state'
   | 'wrong_version'
   | 'derivations_exhausted'
+  | 'limit_exhausted'
   | 'evidence_pinned'
   | 'replayed'
   | 'max_active_reached'
@@ -633,6 +648,8 @@ export interface Store {
   missionsDue(now: number, limit: number): Promise<{ expired: readonly string[]; silent: readonly string[] }>;
   blastRadius(selector: Selector, now: number): Promise<BlastRadius>;
 
+  /** The counted limits of a mission of which something was given out. */
+  allowances(mission_id: string): Promise<readonly Allowance[]>;
   credential(id: string): Promise<CredentialRecord | null>;
   credentials(mission_id: string): Promise<readonly CredentialRecord[]>;
   /** Every lease of the mission, oldest first. */
@@ -706,6 +723,10 @@ export type { DispatchRule } from './domain/grant.ts';
 export interface VerifierPolicy {
   readonly id: string;
   readonly audience: string;
+  /** How many processes it runs at most, each counting its part of every allotment; absent if it counts nothing. */
+  readonly processes?: number;
+  /** Whether those count the bytes that they send. */
+  readonly counts_bytes?: boolean;
 }
 
 /** The configuration that operations read; swapped whole on reload. */

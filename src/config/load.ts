@@ -47,7 +47,12 @@ export function loadConfig(path: string): LoadedConfig {
       throw new ConfigFault([
         `${absolute}: verifier ${verifier.id} names an audience that is not registered`,
       ]);
-    const policy = { id: verifier.id, audience: verifier.audience };
+    const policy = {
+      id: verifier.id,
+      audience: verifier.audience,
+      ...(verifier.processes !== undefined && { processes: verifier.processes }),
+      ...(verifier.counts_bytes && { counts_bytes: true }),
+    };
     const { auth } = verifier;
     if ('evidence' in auth) return { policy, auth: { kind: 'evidence', ...auth.evidence } };
     const keys =

@@ -138,6 +138,21 @@ export const brokerSchema = z.strictObject({
             }),
           ])
           .describe('How each of its processes proves what it is.'),
+        processes: z
+          .number()
+          .int()
+          .min(1)
+          .max(10_000)
+          .optional()
+          .describe(
+            "The most processes that it runs at once, each counting its part of a token's `limits`. Without it this verifier counts nothing, and max_calls is refused for its audience.",
+          ),
+        counts_bytes: z
+          .boolean()
+          .default(false)
+          .describe(
+            'Its processes also count the bytes that they send; without it max_egress_volume is refused for its audience.',
+          ),
       }),
     )
     .default([])

@@ -37,6 +37,8 @@ export const templateSchema = z.strictObject({
   limits: z
     .strictObject({
       max_derivations: count().optional().describe('Tokens minted under one mission.'),
+      max_calls: count().optional().describe('Calls under one mission, over all of its audiences.'),
+      max_egress_volume: count().optional().describe('Bytes sent to the agent under one mission.'),
     })
     .prefault({})
     .describe('Limits of one mission.'),
@@ -68,6 +70,10 @@ export function templateOf(file: z.output<typeof templateSchema>): TemplateDocum
     review_every_seconds: file.review_every ?? null,
     limits: {
       ...(file.limits.max_derivations !== undefined && { max_derivations: file.limits.max_derivations }),
+      ...(file.limits.max_calls !== undefined && { max_calls: file.limits.max_calls }),
+      ...(file.limits.max_egress_volume !== undefined && {
+        max_egress_volume: file.limits.max_egress_volume,
+      }),
     },
     bearer_audiences: file.bearer_audiences,
     deliver_audiences: file.deliver_audiences,

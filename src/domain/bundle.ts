@@ -29,6 +29,8 @@ export interface Bundle {
   readonly sequence_rules: readonly JsonValue[];
   readonly max_staleness_seconds: number;
   readonly max_token_seconds: number;
+  /** How many processes of all verifiers share each token's allotments, at most. Absent: one. */
+  readonly processes?: number;
 }
 
 function text(from: JsonObject, member: string): string {
@@ -73,5 +75,6 @@ export function readBundle(payload: JsonObject): Bundle {
     sequence_rules: list(payload, 'sequence_rules', MAX_ACTIONS),
     max_staleness_seconds: positive(payload, 'max_staleness_seconds'),
     max_token_seconds: positive(payload, 'max_token_seconds'),
+    ...(payload['processes'] !== undefined && { processes: positive(payload, 'processes') }),
   };
 }

@@ -23,7 +23,9 @@ export type MissionError =
   | 'mission_expired'
   | 'mission_suspended'
   | 'mission_completed'
-  | 'derivations_exhausted';
+  | 'derivations_exhausted'
+  /** A counted limit (`max_calls`, `max_egress_volume`) is given out: no token can carry any more of it. */
+  | 'limit_exhausted';
 
 export type Denial =
   /** Malformed input; `detail` names the member and teaches the fix. Never echoes a secret. */

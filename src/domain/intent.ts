@@ -2,8 +2,9 @@
  * The mission intent (wire profile 2.2): a closed object of inert prose, resources and an end. Prose is stored,
  * shown and hashed; it is never parsed for authority.
  */
-import { Denied, malformed } from './denial.ts';
+import { malformed } from './denial.ts';
 import type { JsonObject, JsonValue } from './json.ts';
+import { unsupported } from './limits.ts';
 import type { MissionControls, MissionIntent } from './mission.ts';
 import { readCount, readInstant, readObject, readText, readTexts } from './reader.ts';
 
@@ -88,15 +89,10 @@ function readControls(value: JsonValue): MissionControls {
 }
 
 /**
- * Refuses the controls that this build cannot enforce: a limit that nobody counts is worse than none
- * (wire profile 2.2).
+ * Refuses what no mission of this build can have enforced: nobody adds up money (wire profile 2.2). Whether calls
+ * and bytes are counted depends on what is granted, see `requireCounted`.
+ * @throws Denied `access_denied` with `unsupported_control`
  */
 export function requireSupportedControls(controls: MissionControls | undefined): void {
-  for (const member of ['max_budget', 'max_calls', 'max_egress_volume'] as const)
-    if (controls?.[member] !== undefined)
-      throw new Denied({
-        tag: 'access_denied',
-        reason: 'unsupported_control',
-        detail: `intent.controls.${member}`,
-      });
+  if (controls?.max_budget !== undefined) throw unsupported('max_budget');
 }

@@ -1,148 +1,89 @@
 /**
- * Limits (wire profile 2.2): a limit is enforced where it can be counted. What verifiers count (calls, bytes
- * out) is reserved by the broker when a token is minted, carried in the token as an allotment, divided over
- * the verifier's processes and settled from their events. Every rounding and every loss is downward: a crash
- * loses allotment and never gains it.
+ * Counted limits (wire profile 2.2): what verifiers count (calls, bytes out) is reserved by the broker when a token
+ * is minted, carried in the token as an allotment, and divided over the verifiers' processes. Every rounding and
+ * every loss is downward: what a token did not use, and what a crash hides, counts as used.
  */
+import { type AuthoritySet, isResourceAccess } from './authority/index.ts';
+import { Denied, malformed } from './denial.ts';
 
-import { addDecimals, compareDecimals, isDecimal } from './authority/decimal.ts';
-import { type AuthoritySet, isFamily, isResourceAccess } from './authority/index.ts';
-import { Denied } from './denial.ts';
+/** Named alike in `intent.controls`, in a template's limits and in a token's `limits`. */
+export const COUNTED_CONTROLS = ['max_calls', 'max_egress_volume'] as const;
+export type CountedControl = (typeof COUNTED_CONTROLS)[number];
 
-/** What a token carries in `limits`; a member that is absent is not limited. */
-export interface TokenLimits {
-  readonly calls?: number;
-  readonly egress_bytes?: number;
-}
+/** Calls, and bytes; a member that is absent is not limited. */
+export type CountedLimits = { readonly [Control in CountedControl]?: number };
 
-/** One counted limit of one mission. Whole numbers; `settled + outstanding` never passes `max`. */
+/** One counted limit of one mission, as stored. `reserved` never passes `max`. */
 export interface Allowance {
+  readonly control: CountedControl;
   readonly max: number;
-  /** Known to be used. */
-  readonly settled: number;
-  /** In allotments of tokens that are not settled yet. */
-  readonly outstanding: number;
+  /** In allotments of tokens, living and dead. */
+  readonly reserved: number;
 }
 
-/** @throws RangeError unless `max` is a whole number of at least 0 */
-export function openAllowance(max: number): Allowance {
-  requireCount(max, 'max');
-  return { max, settled: 0, outstanding: 0 };
-}
-
-/** What is neither used nor promised. */
-export function leftOf({ max, settled, outstanding }: Allowance): number {
-  return Math.max(0, max - settled - outstanding);
-}
-
-/**
- * Reserves at mint. The allotment is `share`, or what is left if that is less; null when nothing is left, and
- * then no token is minted.
- * @param share how much one token may carry, a whole number of at least 1
- */
-export function reserveAllotment(
-  allowance: Allowance,
-  share: number,
-): { readonly allowance: Allowance; readonly allotment: number } | null {
-  requireCount(share, 'share');
-  const allotment = Math.min(share, leftOf(allowance));
-  if (allotment < 1) return null;
-  return { allowance: { ...allowance, outstanding: allowance.outstanding + allotment }, allotment };
-}
-
-/**
- * Settles one token's allotment, once, after it can no longer be used.
- * @param used what its events add up to; null when a process fell silent: then all of it counts as used. A
- * verifier that reports more than the allotment is counted in full: it has been used.
- */
-export function settleAllotment(allowance: Allowance, allotment: number, used: number | null): Allowance {
-  requireCount(allotment, 'allotment');
-  if (allotment > allowance.outstanding) throw new RangeError('the allotment is not outstanding');
-  // NaN, negative or broken numbers say nothing: the whole allotment counts.
-  const counted = used !== null && Number.isSafeInteger(used) && used >= 0 ? used : allotment;
-  return {
-    ...allowance,
-    settled: Math.min(Number.MAX_SAFE_INTEGER, allowance.settled + counted),
-    outstanding: allowance.outstanding - allotment,
-  };
-}
-
-/**
- * The part of an allotment that process `index` of `processes` may spend by itself. The parts of all add up to
- * exactly the allotment; where it does not divide, the first ones get one more. A process of unknown place
- * (a restart under another number, one too many) gets nothing.
- */
-export function portion(allotment: number, processes: number, index: number): number {
-  requireCount(allotment, 'allotment');
-  if (!Number.isSafeInteger(processes) || processes < 1) return 0;
-  if (!Number.isSafeInteger(index) || index < 0 || index >= processes) return 0;
-  return Math.floor(allotment / processes) + (index < allotment % processes ? 1 : 0);
-}
-
-/** What is left of a process's portion after one use, or null: the use is refused and nothing is taken. */
-export function spend(left: number, cost: number): number | null {
-  if (!Number.isSafeInteger(cost) || cost < 0 || !Number.isSafeInteger(left)) return null;
-  return cost > left ? null : left - cost;
-}
-
-/** Money spent by actions that the broker judges one by one. Amounts are exact decimals. */
-export interface Budget {
-  readonly amount: string;
-  readonly currency: string;
-  readonly spent: string;
-}
-
-/** The budget after one charge, or null when it does not fit, has another currency, or is no plain decimal. */
-export function charge(
-  budget: Budget,
-  cost: { readonly amount: string; readonly currency: string },
-): Budget | null {
-  if (cost.currency !== budget.currency || !isDecimal(cost.amount)) return null;
-  const spent = addDecimals(budget.spent, cost.amount);
-  return compareDecimals(spent, budget.amount) <= 0 ? { ...budget, spent } : null;
-}
-
-/** What this build counts, and for whom; the caller knows the registered audiences. */
+/** Who counts for an audience. */
 export interface Counting {
-  /** Every verifier of every audience of the mission counts calls against `limits.calls`. */
-  readonly calls: boolean;
-  /** The same for bytes and `limits.egress_bytes`. */
-  readonly egress: boolean;
-  /** True if the action spends nothing, or is `consequential` with a named amount. */
-  budgeted(resource: string, action: string): boolean;
+  /** Of all its verifiers together, at most: each spends an equal part of an allotment by itself. */
+  readonly processes: number;
+  /** Whether every one counts the bytes that it sends. */
+  readonly bytes: boolean;
 }
 
-/** The members of `controls` that verifiers must count. */
-export interface CountedControls {
-  readonly max_calls?: unknown;
-  readonly max_egress_volume?: unknown;
-  readonly max_budget?: unknown;
+/** The smaller of what the agent declared and what the template allows, control by control. */
+export function countedLimits(
+  controls: CountedLimits | undefined,
+  template: CountedLimits | undefined,
+): CountedLimits {
+  const limits: { [Control in CountedControl]?: number } = {};
+  for (const control of COUNTED_CONTROLS) {
+    const max = Math.min(controls?.[control] ?? Infinity, template?.[control] ?? Infinity);
+    if (max !== Infinity) limits[control] = max;
+  }
+  return limits;
+}
+
+export function isLimited(limits: CountedLimits): boolean {
+  return COUNTED_CONTROLS.some((control) => limits[control] !== undefined);
+}
+
+/** Who counts at an audience, or null unless each of its verifiers does: one that does not would spend unseen. */
+export function countingAt(
+  audience: string,
+  verifiers: readonly {
+    readonly audience: string;
+    readonly processes?: number;
+    readonly counts_bytes?: boolean;
+  }[],
+): Counting | null {
+  const here = verifiers.filter((verifier) => verifier.audience === audience);
+  if (here.length === 0) return null;
+  let processes = 0;
+  for (const verifier of here) {
+    if (verifier.processes === undefined) return null;
+    processes += verifier.processes;
+  }
+  return { processes, bytes: here.every((verifier) => verifier.counts_bytes === true) };
 }
 
 /**
  * Refuses a limit that nobody would count: worse than none, because somebody relies on it.
+ * @param counting of every audience at which something was granted
  * @throws Denied `access_denied` with `unsupported_control`, naming the control
  */
-export function requireEnforceable(
-  controls: CountedControls,
+export function requireCounted(
+  limits: CountedLimits,
   granted: AuthoritySet,
-  counting: Counting,
+  counting: readonly (Counting | null)[],
 ): void {
-  if (controls.max_calls !== undefined && !counting.calls) throw unsupported('max_calls');
-  if (controls.max_egress_volume !== undefined && !counting.egress) throw unsupported('max_egress_volume');
-  if (controls.max_budget !== undefined && !isBudgeted(granted, counting)) throw unsupported('max_budget');
+  // A provider's credential is used where no verifier of ours sees it.
+  const seen = granted.every(isResourceAccess);
+  for (const control of COUNTED_CONTROLS)
+    if (limits[control] !== undefined && !(seen && counting.every((one) => counts(one, control))))
+      throw unsupported(control);
 }
 
-/** A family names actions that nobody has judged, and a provider's credential spends unseen. */
-function isBudgeted(granted: AuthoritySet, counting: Counting): boolean {
-  return granted.every(
-    (entry) =>
-      isResourceAccess(entry) &&
-      entry.actions.every((action) => !isFamily(action) && counting.budgeted(entry.resource, action)),
-  );
-}
-
-function unsupported(control: string): Denied {
+/** @throws Denied `access_denied` with `unsupported_control` */
+export function unsupported(control: string): Denied {
   return new Denied({
     tag: 'access_denied',
     reason: 'unsupported_control',
@@ -150,7 +91,63 @@ function unsupported(control: string): Denied {
   });
 }
 
-function requireCount(value: number, name: string): void {
-  if (!Number.isSafeInteger(value) || value < 0)
-    throw new RangeError(`${name} is a whole number of at least 0`);
+function counts(counting: Counting | null, control: CountedControl): counting is Counting {
+  return counting !== null && (control === 'max_calls' || counting.bytes);
+}
+
+/**
+ * How much one token carries: an equal part for each token that the mission may still need, in whole parts for each
+ * process. Null when what is left does not give each process one.
+ * @param tokens how many tokens will share what is left, this one included; at least 1
+ */
+export function allotmentOf(left: number, tokens: number, processes: number): number | null {
+  const parts = Math.floor(left / processes);
+  if (parts < 1) return null;
+  return processes * Math.min(parts, Math.ceil(left / (Math.max(1, tokens) * processes)));
+}
+
+/** What a mission may still give to its tokens, while they are planned. */
+export class Purse {
+  readonly #left: Map<CountedControl, number>;
+  readonly #limits: CountedLimits;
+  readonly #fresh: boolean;
+
+  /** @param allowances as stored; null for a mission that is not stored yet */
+  constructor(limits: CountedLimits, allowances: readonly Allowance[] | null) {
+    this.#limits = limits;
+    this.#fresh = allowances === null;
+    this.#left = new Map();
+    for (const control of COUNTED_CONTROLS) {
+      const max = limits[control];
+      if (max === undefined) continue;
+      const stored = allowances?.find((allowance) => allowance.control === control);
+      this.#left.set(control, Math.max(0, (stored?.max ?? max) - (stored?.reserved ?? 0)));
+    }
+  }
+
+  /**
+   * Takes one token's allotments: the token's `limits`, and with each the whole limit that it is a part of.
+   * @throws Denied `unsupported_control` where nobody counts, `limit_exhausted` when nothing is left
+   */
+  take(
+    counting: Counting | null,
+    tokens: number,
+  ): readonly { readonly control: CountedControl; readonly max: number; readonly amount: number }[] {
+    const taken = [...this.#left].map(([control, left]) => {
+      if (!counts(counting, control)) throw unsupported(control);
+      const amount = allotmentOf(left, tokens, counting.processes);
+      if (amount === null) throw this.#exhausted(control, counting.processes);
+      return { control, max: this.#limits[control] ?? 0, amount };
+    });
+    for (const { control, amount } of taken) this.#left.set(control, (this.#left.get(control) ?? 0) - amount);
+    return taken;
+  }
+
+  #exhausted(control: CountedControl, processes: number): Denied {
+    if (this.#fresh)
+      return malformed(
+        `${control} is too small to be divided: each token needs at least ${processes}, one for each process that checks calls`,
+      );
+    return new Denied({ tag: 'dead_mission', error: 'limit_exhausted' }, `${control} is used up`);
+  }
 }

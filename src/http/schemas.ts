@@ -29,6 +29,8 @@ export const problemSchema = z.looseObject({
   detail: z.string().optional(),
 });
 
+const remainingSchema = z.object({ max: z.number().int(), left: z.number().int() });
+
 export const manifestSchema = z.object({
   mission: z.object({
     id: z.string(),
@@ -40,7 +42,9 @@ export const manifestSchema = z.object({
   }),
   authorization_details: detailsSchema,
   limits: z.object({
-    derivations: z.object({ max: z.number().int(), left: z.number().int() }).optional(),
+    derivations: remainingSchema.optional(),
+    max_calls: remainingSchema.optional(),
+    max_egress_volume: remainingSchema.optional(),
   }),
   credentials: z.array(
     z.object({

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { BUNDLE_TYP } from '../domain/bundle.ts';
 import { Denied } from '../domain/denial.ts';
 import { canonicalize, type JsonObject } from '../domain/json.ts';
+import { countingAt } from '../domain/limits.ts';
 import type { Ports, VerifierPolicy } from '../ports.ts';
 
 export interface SignedBundle {
@@ -29,6 +30,7 @@ export function bundleContent(
     sequence_rules: [],
     max_staleness_seconds: audience.max_staleness_seconds,
     max_token_seconds: policy.max_token_seconds,
+    processes: countingAt(audience.resource, policy.verifiers)?.processes ?? 1,
   };
   const version = createHash('sha256').update(canonicalize(content)).digest('base64url').slice(0, 22);
   return { version, content };

@@ -42,6 +42,8 @@ function denialOf(conflict: WriteConflict, write: Write | undefined): Denied | n
       return new Denied({ tag: 'unknown_mission' });
     case 'mission_not_active':
     case 'wrong_version':
+    // Somebody else's token took it meanwhile: the operation looks at what is left.
+    case 'limit_exhausted':
     case 'duplicate':
     case 'slot_taken':
       return null;

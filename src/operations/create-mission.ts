@@ -9,6 +9,7 @@ import { Denied, malformed } from '../domain/denial.ts';
 import { derive, dispatch, type Grant, type ReportedNarrowing } from '../domain/grant.ts';
 import { type ParsedIntent, requireSupportedControls } from '../domain/intent.ts';
 import { canonicalize, type JsonObject } from '../domain/json.ts';
+import type { Purse } from '../domain/limits.ts';
 import { type Mission, tierSatisfies } from '../domain/mission.ts';
 import type { TemplateDocument } from '../domain/policy.ts';
 import {
@@ -21,6 +22,7 @@ import {
 } from '../ports.ts';
 import { commit, ONCE_EVIDENCE, ONCE_PROOF } from './conflicts.ts';
 import type { PlannedToken } from './mint.ts';
+import { newPurse } from './purse.ts';
 
 export interface Declaration {
   readonly evidence: ValidatedEvidence;
@@ -42,6 +44,8 @@ export interface PreparedMission {
   /** To be committed with the credentials, in this order and in one group. */
   readonly writes: readonly Write[];
   readonly dispatch_rule: number;
+  /** Of its counted limits; null if it has none. */
+  readonly purse: Purse | null;
 }
 
 /** @throws Denied */
@@ -95,6 +99,8 @@ export async function prepareMission(ports: Ports, declaration: Declaration): Pr
       reason: 'out_of_template_ceiling',
       detail: `narrowing is refused, and ${grant.narrowed.length} cut(s) would be needed; the first by ${grant.narrowed[0]?.rule}`,
     });
+
+  const purse = newPurse(policy, declared.intent.controls, template, grant.authority);
 
   const id = ports.chance.id('msn');
   const slot = ports.slots.reserve();
@@ -159,7 +165,7 @@ export async function prepareMission(ports: Ports, declaration: Declaration): Pr
       at: now,
     });
   writes.push({ kind: 'insert_mission', mission });
-  return { mission, template, grant, writes, dispatch_rule: found.rule };
+  return { mission, template, grant, writes, dispatch_rule: found.rule, purse };
 }
 
 /** A slot is random and remembered; two in one place happen when a write's outcome was lost. */
@@ -195,7 +201,7 @@ export async function storeMission(
         );
       await commit(ports, [
         ...prepared.writes.map((write) => (write.kind === 'insert_mission' ? { ...write, mission } : write)),
-        ...planned.map((token) => token.write),
+        ...planned.flatMap((token) => [token.write, ...token.reserves]),
         ...more(prepared),
         recordCreation(
           prepared,

@@ -3,6 +3,7 @@ import { type AuthoritySet, effective, forAudience } from '../domain/authority/i
 import { Denied } from '../domain/denial.ts';
 import { deriveToken, type ReportedNarrowing } from '../domain/grant.ts';
 import type { ParsedIntent } from '../domain/intent.ts';
+import type { Purse } from '../domain/limits.ts';
 import type { Mission } from '../domain/mission.ts';
 import type { TemplateDocument } from '../domain/policy.ts';
 import {
@@ -28,6 +29,7 @@ import { issueLeases, type LiveLease, type PlannedLease, planLeases, replaceLeas
 import { awake, intervene } from './lifecycle.ts';
 import { type DeliveredValue, type Manifest, manifestOf } from './manifest.ts';
 import { type PlannedToken, planToken, signToken } from './mint.ts';
+import { storedPurse } from './purse.ts';
 import { attested, recordingRefusals } from './refusals.ts';
 
 /** Renewals race with containments; each retry sees the newer version. */
@@ -88,7 +90,7 @@ async function grantAll(
     stored = await storeMission(
       ports,
       declaration,
-      ({ mission, template }) => planAll(ports, mission, template, evidence, now),
+      ({ mission, template, purse }) => planAll(ports, mission, template, purse, evidence, now),
       ({ mission }) => {
         leases = planLeases(ports, mission, now);
         return leases.map((lease) => lease.write);
@@ -139,7 +141,8 @@ async function mintAgain(
     mission = woken.mission;
     const template = await ports.store.template(mission.template.id, mission.template.hash);
     if (template === null) throw new Error(`template of ${mission.id} is gone`);
-    const planned = planAll(ports, mission, template.document, evidence, now);
+    const purse = await storedPurse(ports, mission, template.document);
+    const planned = planAll(ports, mission, template.document, purse, evidence, now);
     const leases = planLeases(ports, mission, now);
     const counted = Math.max(1, planned.length);
     const { id, version } = mission;
@@ -159,7 +162,7 @@ async function mintAgain(
             attested: true,
           }),
         ),
-        ...planned.map((token) => token.write),
+        ...planned.flatMap((token) => [token.write, ...token.reserves]),
         ...leases.map((lease) => lease.write),
         minted(mission, planned, now),
       ]);
@@ -183,6 +186,7 @@ function planAll(
   ports: Ports,
   mission: Mission,
   template: TemplateDocument,
+  purse: Purse | null,
   evidence: ValidatedEvidence,
   now: number,
 ): PlannedToken[] {
@@ -207,6 +211,7 @@ function planAll(
         audience,
         authority,
         cap_at: evidence.caps_token ? evidence.expires_at : null,
+        purse,
         now,
       });
     });
@@ -230,6 +235,7 @@ async function deliver(
       ),
       ...leases.map(({ credential, deliver }) => [credential.id, { value: deliver }] as const),
     ]),
+    await ports.store.allowances(mission.id),
     now,
   );
 }

@@ -32,6 +32,7 @@ import {
 import type { ExchangeRequest } from './exchange-request.ts';
 import { awake } from './lifecycle.ts';
 import { type MintedToken, planToken, signToken, TOKEN_TYP } from './mint.ts';
+import { storedPurse } from './purse.ts';
 import { attested, recordingRefusals } from './refusals.ts';
 
 /** Renewals race with containments; each retry sees the newer version. */
@@ -121,7 +122,7 @@ async function create(
   };
   let stored: StoredMission;
   try {
-    stored = await storeMission(ports, declaration, ({ mission, template }) => {
+    stored = await storeMission(ports, declaration, ({ mission, template, purse }) => {
       const { authority } = deriveToken({
         effective: mission.authority,
         created: mission.authority,
@@ -129,7 +130,7 @@ async function create(
         wanted: null,
       });
       const cap_at = evidence.caps_token ? evidence.expires_at : null;
-      return [planToken(ports, { mission, template, audience, authority, cap_at, now })];
+      return [planToken(ports, { mission, template, audience, authority, cap_at, purse, now })];
     });
   } catch (cause) {
     // Two requests with one creation_request_id raced: the loser joins the winner's mission.
@@ -268,6 +269,7 @@ async function retrying(
       audience,
       authority: cut.authority,
       cap_at: plan.cap_at,
+      purse: await storedPurse(ports, mission, template.document),
       now,
     });
     try {
@@ -280,7 +282,8 @@ async function retrying(
         ...waking,
         { kind: 'derive', id: mission.id, at: now, version: mission.version, attested: plan.attested },
         planned.write,
-        minted(mission, planned.claims.jti, audience, now),
+        ...planned.reserves,
+        minted(mission, planned.claims, audience, now),
       ]);
     } catch (cause) {
       if (!(cause instanceof WriteConflict) || attempt >= VERSION_RETRIES) throw cause;
@@ -298,7 +301,12 @@ export function registeredAudience(ports: Ports, resource: string): AudiencePoli
   return audience;
 }
 
-function minted(mission: Mission, jti: string, audience: AudiencePolicy, now: number): Write {
+function minted(
+  mission: Mission,
+  { jti, limits }: TokenClaims,
+  audience: AudiencePolicy,
+  now: number,
+): Write {
   return {
     kind: 'append_audit',
     record: {
@@ -306,7 +314,12 @@ function minted(mission: Mission, jti: string, audience: AudiencePolicy, now: nu
       event: 'token.minted',
       actor: mission.agent,
       mission_id: mission.id,
-      details: { jti, audience: audience.resource, mission_version: mission.version },
+      details: {
+        jti,
+        audience: audience.resource,
+        mission_version: mission.version,
+        ...(limits && { limits }),
+      },
     },
   };
 }

@@ -1,7 +1,8 @@
 /** RFC 7662 for verifiers that prefer to ask: what a token may do now, judged against the store. */
 import type { JsonObject } from '../domain/json.ts';
-import type { Ports, VerifierPolicy } from '../ports.ts';
+import type { Ports, TokenClaims, VerifierPolicy } from '../ports.ts';
 import { tokenRefusal } from './liveness.ts';
+import { type RemainingLimits, remainingLimits } from './manifest.ts';
 import { TOKEN_TYP } from './mint.ts';
 
 /** The one answer for every token that is not good, whatever the cause (RFC 7662 section 2.2). */
@@ -13,5 +14,15 @@ export async function introspect(ports: Ports, verifier: VerifierPolicy, token: 
   const claims = await ports.tokens.verify(token, TOKEN_TYP, now);
   if (claims === null || claims.aud !== verifier.audience) return INACTIVE;
   if ((await tokenRefusal(ports, claims, now)) !== null) return INACTIVE;
-  return { active: true, token_type: claims.cnf ? 'DPoP' : 'Bearer', ...claims } as unknown as JsonObject;
+  const token_type = claims.cnf ? 'DPoP' : 'Bearer';
+  const limits = await leftOfMission(ports, claims);
+  const mission = { ...claims.mission, ...(limits && { limits }) };
+  return { active: true, token_type, ...claims, mission } as unknown as JsonObject;
+}
+
+/** `limits` of the token is what its verifiers may count; beside it, what the mission has left for later tokens. */
+async function leftOfMission(ports: Ports, claims: TokenClaims): Promise<RemainingLimits | null> {
+  if (claims.limits === undefined) return null;
+  const mission = await ports.store.mission(claims.mission.id);
+  return mission && remainingLimits(mission, await ports.store.allowances(mission.id));
 }

@@ -1,6 +1,7 @@
 /** The manifest (wire profile 2): exactly what a mission holds, with how long each part outlives a revocation. */
 import { type AuthoritySet, effective } from '../domain/authority/index.ts';
 import type { JsonObject } from '../domain/json.ts';
+import type { Allowance } from '../domain/limits.ts';
 import { type Mission, stateAt } from '../domain/mission.ts';
 import { rfc3339 } from '../domain/reader.ts';
 import type { CredentialRecord, Ports } from '../ports.ts';
@@ -25,6 +26,14 @@ export interface DeliveredValue {
   readonly token_type?: string;
 }
 
+/** By control: the whole, and what no token was given yet. What a token did not use is not in `left` again. */
+export type RemainingLimits = {
+  readonly [Control in 'derivations' | 'max_calls' | 'max_egress_volume']?: {
+    readonly max: number;
+    readonly left: number;
+  };
+};
+
 export interface Manifest {
   readonly mission: {
     readonly id: string;
@@ -36,7 +45,7 @@ export interface Manifest {
   };
   /** Effective: as granted minus every narrowing so far. */
   readonly authorization_details: AuthoritySet;
-  readonly limits: { readonly derivations?: { readonly max: number; readonly left: number } };
+  readonly limits: RemainingLimits;
   readonly credentials: readonly ManifestCredential[];
 }
 
@@ -46,6 +55,7 @@ export function manifestOf(
   mission: Mission,
   credentials: readonly CredentialRecord[],
   values: ReadonlyMap<string, DeliveredValue>,
+  allowances: readonly Allowance[],
   now: number,
 ): Manifest {
   return {
@@ -60,15 +70,7 @@ export function manifestOf(
       template: { id: mission.template.id, version: mission.template.version },
     },
     authorization_details: effective(mission.authority, mission.containments),
-    limits:
-      mission.max_derivations === null
-        ? {}
-        : {
-            derivations: {
-              max: mission.max_derivations,
-              left: Math.max(0, mission.max_derivations - mission.derivations),
-            },
-          },
+    limits: remainingLimits(mission, allowances),
     credentials: credentials
       .filter((credential) => credential.expires_at > now && credential.revoked_at === null)
       .map((credential) => ({
@@ -79,6 +81,20 @@ export function manifestOf(
         ...residualOf(ports, credential, now),
         ...values.get(credential.id),
       })),
+  };
+}
+
+/** What is left of a mission's limits, as manifest and introspection tell it. */
+export function remainingLimits(mission: Mission, allowances: readonly Allowance[]): RemainingLimits {
+  const { max_derivations: max, derivations } = mission;
+  return {
+    ...(max !== null && { derivations: { max, left: Math.max(0, max - derivations) } }),
+    ...Object.fromEntries(
+      allowances.map((allowance) => [
+        allowance.control,
+        { max: allowance.max, left: allowance.max - allowance.reserved },
+      ]),
+    ),
   };
 }
 

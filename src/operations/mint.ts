@@ -1,10 +1,12 @@
 /** From a live mission to one token: claims, record, signature; in that order. */
-import type { AuthoritySet } from '../domain/authority/index.ts';
+import { type AuthoritySet, effective } from '../domain/authority/index.ts';
 import { Denied } from '../domain/denial.ts';
+import { countingAt, type Purse } from '../domain/limits.ts';
 import type { Mission } from '../domain/mission.ts';
 import { tokenExpiry } from '../domain/mission.ts';
 import type { AudiencePolicy, TemplateDocument } from '../domain/policy.ts';
 import type { CredentialRecord, Ports, TokenClaims, Write } from '../ports.ts';
+import { tokensToCome } from './purse.ts';
 
 /** RFC 9068. */
 export const TOKEN_TYP = 'at+jwt';
@@ -18,6 +20,8 @@ export interface PlannedToken {
   readonly token_type: 'DPoP' | 'Bearer';
   readonly credential: CredentialRecord;
   readonly write: Write;
+  /** Its allotments of counted limits: committed in one group with the record. */
+  readonly reserves: readonly Write[];
 }
 
 export interface MintedToken extends PlannedToken {
@@ -26,7 +30,8 @@ export interface MintedToken extends PlannedToken {
 
 /**
  * @param cap_at the end of the evidence or of the exchanged token, where it limits this one; else null
- * @throws Denied `invalid_target` for a reserved audience
+ * @param purse what the mission's counted limits leave; null if it has none
+ * @throws Denied `invalid_target` for a reserved audience, `limit_exhausted`
  */
 export function planToken(
   ports: Ports,
@@ -36,6 +41,7 @@ export function planToken(
     readonly audience: AudiencePolicy;
     readonly authority: AuthoritySet;
     readonly cap_at: number | null;
+    readonly purse: Purse | null;
     readonly now: number;
   },
 ): PlannedToken {
@@ -51,6 +57,7 @@ export function planToken(
     bearer ? BEARER_MAX_SECONDS : Number.POSITIVE_INFINITY,
   );
   const iat = Math.floor(now);
+  const allotted = allot(ports, request);
   const claims: TokenClaims = {
     iss: issuer,
     sub: mission.sub,
@@ -62,6 +69,9 @@ export function planToken(
     jti: ports.chance.id('cred'),
     ...(!bearer && { cnf: { jkt: mission.jkt } }),
     authorization_details: request.authority,
+    ...(allotted.length > 0 && {
+      limits: Object.fromEntries(allotted.map(({ control, amount }) => [control, amount])),
+    }),
     mission: {
       id: mission.id,
       version: mission.version,
@@ -93,7 +103,20 @@ export function planToken(
     token_type: bearer ? 'Bearer' : 'DPoP',
     credential,
     write: { kind: 'insert_credential', credential },
+    reserves: allotted.map((part) => ({ kind: 'reserve_allotment', mission_id: mission.id, ...part })),
   };
+}
+
+/** This token's part of each counted limit of the mission. */
+function allot(ports: Ports, request: Parameters<typeof planToken>[1]): ReturnType<Purse['take']> {
+  const { mission, audience, purse, now } = request;
+  if (purse === null) return [];
+  const policy = ports.policy();
+  const available = effective(mission.authority, mission.containments);
+  return purse.take(
+    countingAt(audience.resource, policy.verifiers),
+    tokensToCome(policy, mission, available, now),
+  );
 }
 
 /** Signs what has been recorded. */

@@ -17,6 +17,7 @@ export async function readManifest(
     holder.mission,
     await ports.store.credentials(mission_id),
     new Map(),
+    await ports.store.allowances(mission_id),
     ports.clock.now(),
   );
 }

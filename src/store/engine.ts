@@ -7,6 +7,7 @@ import Database from 'better-sqlite3';
 import type { Committed, Conflict, RetentionPolicy, Write } from '../ports.ts';
 import { applyMigrations } from './migrate.ts';
 import { pruning } from './prune.ts';
+import { allowanceWrites } from './writes/allowances.ts';
 import { auditWrites } from './writes/audit.ts';
 import { Conflicted, type Effects, type Handlers, noEffects, sqliteCode } from './writes/context.ts';
 import { feedWrites } from './writes/feed.ts';
@@ -77,6 +78,7 @@ export function openEngine(options: EngineOptions): Engine {
     ...recordWrites(db),
     ...reportWrites(db),
     ...leaseWrites(db),
+    ...allowanceWrites(db),
   };
   const begin = db.prepare('begin immediate');
   const commit = db.prepare('commit');

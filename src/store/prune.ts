@@ -53,6 +53,7 @@ export function pruning(db: Connection): (now: number, keep: RetentionPolicy) =>
   );
   const dropOfMission = [
     'delete from mission_audiences where mission_n = ?',
+    'delete from allowances where mission_n = ?',
     'delete from mission_ancestors where mission_n = ?',
     'delete from mission_ancestors where ancestor_n = ?',
     'delete from missions where n = ?',
@@ -76,7 +77,6 @@ export function pruning(db: Connection): (now: number, keep: RetentionPolicy) =>
     'update audit_segments set pruned_at = ? where segment = ?',
   );
 
-  function pruneFeed(parameters: Parameters): number {
   const overReports = db.prepare<Parameters, { n: number; missions: Buffer }>(
     `select n, missions from report_batches where received_at <= @reports_before
      order by received_at limit ${REPORTS}`,
@@ -96,6 +96,7 @@ export function pruning(db: Connection): (now: number, keep: RetentionPolicy) =>
     return batches.length;
   }
 
+  function pruneFeed(parameters: Parameters): number {
     const entries = overEntries.all(parameters);
     for (const { seq } of entries) {
       dropAddresses.run(seq);
@@ -139,13 +140,13 @@ export function pruning(db: Connection): (now: number, keep: RetentionPolicy) =>
       missions_before: now - Math.max(keep.missions_seconds, IDEMPOTENCY_SECONDS),
       credentials_before: now - keep.credentials_seconds,
       audit_before: now - keep.audit_seconds,
-    };
       reports_before: now - (keep.reports_seconds ?? REPORTS_SECONDS),
+    };
     let removed = 0;
     for (const prune of spent) removed += prune(parameters);
     removed += pruneFeed(parameters);
-    removed += pruneMissions(parameters);
     removed += pruneReports(parameters);
+    removed += pruneMissions(parameters);
     removed += pruneAudit(parameters, now);
     return removed;
   };

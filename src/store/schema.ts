@@ -169,6 +169,21 @@ export const leases = sqliteTable(
   (t) => [index('leases_mission').on(t.mission_id), index('leases_due').on(t.next_at).where(sql`state < 3`)],
 );
 
+/** What a mission's tokens may count, and how much of it was given to them. Only missions with such a limit have rows. */
+export const allowances = sqliteTable(
+  'allowances',
+  {
+    mission_n: integer()
+      .notNull()
+      .references(() => missions.n),
+    /** Index in COUNTED_CONTROLS. */
+    control: integer().notNull(),
+    max: integer().notNull(),
+    reserved: integer().notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.mission_n, t.control] })],
+);
+
 /** One row for each mission above another; root missions have none, so that most missions cost nothing here. */
 export const missionAncestors = sqliteTable(
   'mission_ancestors',

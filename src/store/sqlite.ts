@@ -7,6 +7,7 @@ import Database from 'better-sqlite3';
 import type { Committed, Store } from '../ports.ts';
 import { packReports } from './packing.ts';
 import { openWriteQueue } from './queue.ts';
+import { allowanceReads } from './reads/allowances.ts';
 import { leaseReads } from './reads/leases.ts';
 import { missionReads } from './reads/missions.ts';
 import { recordReads } from './reads/records.ts';
@@ -58,6 +59,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
   const records = recordReads(db);
   const reports = reportReads(db);
   const leases = leaseReads(db);
+  const allowances = allowanceReads(db);
 
   async function healthy(): Promise<boolean> {
     let timer: NodeJS.Timeout | undefined;
@@ -89,6 +91,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     missionTree: async (id) => missions.missionTree(id),
     missionsDue: async (now, limit) => missions.missionsDue(now, limit),
     blastRadius: (selector, now) => missions.blastRadius(selector, now),
+    allowances: async (mission_id) => allowances(mission_id),
     credential: async (id) => missions.credential(id),
     credentials: async (mission_id) => missions.credentials(mission_id),
     leases: async (mission_id) => leases.leases(mission_id),

@@ -3,180 +3,167 @@ import { describe, expect, it } from 'vitest';
 import type { AuthoritySet } from '../../src/domain/authority/index.ts';
 import { Denied } from '../../src/domain/denial.ts';
 import {
-  charge,
-  leftOf,
-  openAllowance,
-  portion,
-  requireEnforceable,
-  reserveAllotment,
-  settleAllotment,
-  spend,
+  allotmentOf,
+  type Counting,
+  countedLimits,
+  countingAt,
+  isLimited,
+  Purse,
+  requireCounted,
+  unsupported,
 } from '../../src/domain/limits.ts';
 
-describe('allotments', () => {
-  it('are reserved at mint until nothing is left', () => {
-    const first = reserveAllotment(openAllowance(10), 6);
-    expect(first).toEqual({ allowance: { max: 10, settled: 0, outstanding: 6 }, allotment: 6 });
-    const second = reserveAllotment(first?.allowance ?? openAllowance(0), 6);
-    expect(second).toEqual({ allowance: { max: 10, settled: 0, outstanding: 10 }, allotment: 4 });
-    expect(reserveAllotment(second?.allowance ?? openAllowance(0), 1)).toBeNull();
-    expect(reserveAllotment(openAllowance(0), 1)).toBeNull();
-    expect(reserveAllotment(openAllowance(5), 0)).toBeNull();
-  });
+function denialOf(work: () => unknown): unknown {
+  try {
+    work();
+  } catch (cause) {
+    if (cause instanceof Denied) return [cause.denial, cause.private_reason];
+    throw cause;
+  }
+  return null;
+}
 
-  it('give back what events show unused', () => {
-    const reserved = { max: 10, settled: 1, outstanding: 6 };
-    expect(settleAllotment(reserved, 6, 2)).toEqual({ max: 10, settled: 3, outstanding: 0 });
-    expect(leftOf(settleAllotment(reserved, 6, 2))).toBe(7);
-    expect(settleAllotment(reserved, 4, 0)).toEqual({ max: 10, settled: 1, outstanding: 2 });
-  });
+const ONE: Counting = { processes: 1, bytes: true };
 
-  it.each([null, Number.NaN, -1, 1.5, Number.POSITIVE_INFINITY])(
-    'count as used whole when the use is %s',
-    (used) => {
-      expect(settleAllotment({ max: 10, settled: 0, outstanding: 6 }, 6, used)).toEqual({
-        max: 10,
-        settled: 6,
-        outstanding: 0,
-      });
-    },
-  );
-
-  it('count an overrun that a verifier admits', () => {
-    const after = settleAllotment({ max: 10, settled: 0, outstanding: 6 }, 6, 12);
-    expect(after.settled).toBe(12);
-    expect(leftOf(after)).toBe(0);
-    expect(reserveAllotment(after, 1)).toBeNull();
-  });
-
-  it('are settled only while they are outstanding', () => {
-    expect(() => settleAllotment({ max: 10, settled: 0, outstanding: 5 }, 6, 0)).toThrow(RangeError);
-    expect(() => settleAllotment({ max: 10, settled: 0, outstanding: 5 }, -1, 0)).toThrow(RangeError);
-    expect(() => openAllowance(-1)).toThrow(RangeError);
-    expect(() => openAllowance(1.5)).toThrow(RangeError);
-    expect(() => reserveAllotment(openAllowance(1), -1)).toThrow(RangeError);
-  });
-
-  it('never let more be used than the limit, whatever crashes', () => {
-    const step = fc.record({
-      share: fc.integer({ min: 1, max: 9 }),
-      used: fc.integer({ min: 0, max: 9 }),
-      crash: fc.boolean(),
+describe('what is limited', () => {
+  it('is the smaller of what was declared and what the template allows', () => {
+    expect(countedLimits(undefined, undefined)).toEqual({});
+    expect(countedLimits({ max_calls: 5 }, { max_calls: 9, max_egress_volume: 7 })).toEqual({
+      max_calls: 5,
+      max_egress_volume: 7,
     });
+    expect(countedLimits({ max_calls: 9 }, { max_calls: 5 })).toEqual({ max_calls: 5 });
+    expect(isLimited({})).toBe(false);
+    expect(isLimited({ max_calls: 0 })).toBe(true);
+    expect(isLimited({ max_egress_volume: 1 })).toBe(true);
+  });
+
+  it('is counted at an audience only if each of its verifiers counts', () => {
+    const here = { audience: 'a', processes: 2, counts_bytes: true };
+    expect(countingAt('a', [])).toBeNull();
+    expect(countingAt('a', [{ audience: 'b', processes: 1 }])).toBeNull();
+    expect(countingAt('a', [here, { audience: 'b' }])).toEqual({ processes: 2, bytes: true });
+    expect(countingAt('a', [here, { audience: 'a', processes: 3 }])).toEqual({ processes: 5, bytes: false });
+    expect(countingAt('a', [here, { audience: 'a', counts_bytes: true }])).toBeNull();
+  });
+
+  it('is refused where nobody would count it', () => {
+    const erp = [
+      { type: 'mission_resource_access', resource: 'https://erp.example.com', actions: ['read'] },
+    ] as unknown as AuthoritySet;
+    const elsewhere = [...erp, { type: 'aws_session' }] as unknown as AuthoritySet;
+    const blind: Counting = { processes: 1, bytes: false };
+    const refused = (...asked: Parameters<typeof requireCounted>) => denialOf(() => requireCounted(...asked));
+    const because = (control: string) => {
+      const { denial, private_reason } = unsupported(control);
+      return [denial, private_reason];
+    };
+    expect(because('max_calls')[0]).toEqual({
+      tag: 'access_denied',
+      reason: 'unsupported_control',
+      detail: 'controls.max_calls cannot be enforced for this mission; leave it out or narrow the proposal',
+    });
+    expect(refused({ max_calls: 1, max_egress_volume: 1 }, erp, [ONE, ONE])).toBeNull();
+    expect(refused({}, elsewhere, [null])).toBeNull();
+    expect(refused({ max_calls: 1 }, erp, [blind])).toBeNull();
+    expect(refused({ max_calls: 1 }, erp, [ONE, null])).toEqual(because('max_calls'));
+    expect(refused({ max_calls: 1 }, elsewhere, [ONE])).toEqual(because('max_calls'));
+    expect(refused({ max_egress_volume: 1 }, erp, [ONE, blind])).toEqual(because('max_egress_volume'));
+    expect(refused({ max_egress_volume: 1 }, elsewhere, [ONE])).toEqual(because('max_egress_volume'));
+  });
+});
+
+describe('allotments', () => {
+  it('are an equal part for each token to come, whole for each process', () => {
+    expect(allotmentOf(10, 5, 1)).toBe(2);
+    expect(allotmentOf(10, 12, 1)).toBe(1);
+    expect(allotmentOf(10, 1, 1)).toBe(10);
+    expect(allotmentOf(10, 0, 1)).toBe(10);
+    expect(allotmentOf(10, 4, 2)).toBe(4);
+    expect(allotmentOf(10, 1, 3)).toBe(9);
+    expect(allotmentOf(3, 9, 3)).toBe(3);
+    expect(allotmentOf(2, 1, 3)).toBeNull();
+    expect(allotmentOf(0, 1, 1)).toBeNull();
+  });
+
+  it('never add up to more than the limit, and never leave a process a part to share', () => {
+    const numbers = fc.tuple(fc.nat(1000), fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 7 }));
     fc.assert(
-      fc.property(fc.nat({ max: 40 }), fc.array(step, { maxLength: 30 }), (max, steps) => {
-        let allowance = openAllowance(max);
-        let really_used = 0;
-        for (const { share, used, crash } of steps) {
-          const reserved = reserveAllotment(allowance, share);
-          if (reserved === null) continue;
-          const use = Math.min(used, reserved.allotment);
-          really_used += use;
-          allowance = settleAllotment(reserved.allowance, reserved.allotment, crash ? null : use);
-          expect(allowance.settled + allowance.outstanding).toBeLessThanOrEqual(max);
+      fc.property(numbers, ([max, tokens, processes]) => {
+        const purse = new Purse({ max_calls: max }, []);
+        let sum = 0;
+        let missed: unknown = null;
+        for (let token = tokens; missed === null; token--) {
+          missed = denialOf(() => {
+            for (const { amount } of purse.take({ processes, bytes: false }, token)) {
+              expect(amount % processes).toBe(0);
+              expect(amount).toBeGreaterThan(0);
+              sum += amount;
+            }
+          });
         }
-        expect(really_used).toBeLessThanOrEqual(max);
+        expect(missed).toEqual([{ tag: 'dead_mission', error: 'limit_exhausted' }, 'max_calls is used up']);
+        expect(sum).toBeLessThanOrEqual(max);
+        expect(max - sum).toBeLessThan(processes);
       }),
     );
   });
-});
 
-describe('portions', () => {
-  it('add up to exactly the allotment', () => {
+  it('last for every token that the mission will need, however the limit divides', () => {
+    const numbers = fc
+      .integer({ min: 1, max: 40 })
+      .chain((tokens) =>
+        fc.tuple(fc.constant(tokens), fc.integer({ min: tokens * (tokens + 1), max: 5000 })),
+      );
     fc.assert(
-      fc.property(fc.nat({ max: 10_000 }), fc.integer({ min: 1, max: 64 }), (allotment, processes) => {
-        const parts = Array.from({ length: processes }, (_, index) => portion(allotment, processes, index));
-        expect(parts.reduce((sum, part) => sum + part, 0)).toBe(allotment);
-        expect(Math.max(...parts) - Math.min(...parts)).toBeLessThanOrEqual(1);
+      fc.property(numbers, ([tokens, max]) => {
+        const purse = new Purse({ max_calls: max }, null);
+        for (let token = tokens; token > 0; token--) expect(purse.take(ONE, token)).toHaveLength(1);
       }),
     );
   });
 
-  it.each([
-    [10, 3, 3],
-    [10, 3, -1],
-    [10, 3, 0.5],
-    [10, 0, 0],
-    [10, Number.NaN, 0],
-  ])(
-    'are nothing for a process that was not counted: %d over %d, place %d',
-    (allotment, processes, index) => {
-      expect(portion(allotment, processes, index)).toBe(0);
-    },
-  );
-
-  it('are spent one by one and never below zero', () => {
-    expect(spend(5, 5)).toBe(0);
-    expect(spend(5, 0)).toBe(5);
-    expect(spend(5, 6)).toBeNull();
-    expect(spend(5, -1)).toBeNull();
-    expect(spend(5, 0.5)).toBeNull();
-    expect(spend(Number.NaN, 0)).toBeNull();
-  });
-});
-
-describe('budgets', () => {
-  const budget = { amount: '10.00', currency: 'EUR', spent: '0' };
-
-  it('are exact to the last digit', () => {
-    let left: typeof budget | null = budget;
-    for (let at = 0; at < 100 && left !== null; at++) left = charge(left, { amount: '0.1', currency: 'EUR' });
-    expect(left?.spent).toBe('10');
-    expect(
-      left === null ? null : charge(left, { amount: '0.000000000000000001', currency: 'EUR' }),
-    ).toBeNull();
-    expect(charge(budget, { amount: '10.000', currency: 'EUR' })?.spent).toBe('10');
+  it('go on from what is stored', () => {
+    const limits = { max_calls: 10, max_egress_volume: 100 };
+    const purse = new Purse(limits, [
+      { control: 'max_egress_volume', max: 100, reserved: 60 },
+      // What was stored first counts, and a limit that was passed leaves nothing, not less.
+      { control: 'max_calls', max: 4, reserved: 2 },
+    ]);
+    expect(purse.take(ONE, 1)).toEqual([
+      { control: 'max_calls', max: 10, amount: 2 },
+      { control: 'max_egress_volume', max: 100, amount: 40 },
+    ]);
+    const over = new Purse({ max_calls: 1 }, [{ control: 'max_calls', max: 1, reserved: 5 }]);
+    expect(denialOf(() => over.take(ONE, 1))).toEqual([
+      { tag: 'dead_mission', error: 'limit_exhausted' },
+      'max_calls is used up',
+    ]);
   });
 
-  it.each([
-    ['another currency', '1', 'USD'],
-    ['a negative amount', '-1', 'EUR'],
-    ['an exponent', '1e0', 'EUR'],
-    ['too much', '10.01', 'EUR'],
-  ])('refuse %s', (_name, amount, currency) => {
-    expect(charge(budget, { amount, currency })).toBeNull();
-  });
-});
-
-describe('controls', () => {
-  const granted: AuthoritySet = [
-    {
-      type: 'mission_resource_access',
-      resource: 'https://erp.example.com',
-      actions: ['journal.post', 'invoices.read'],
-    },
-  ];
-  const counting = { calls: true, egress: true, budgeted: () => true };
-  const refused = (controls: object, set = granted, able: Partial<typeof counting> = {}) => {
-    try {
-      requireEnforceable(controls, set, { ...counting, ...able });
-      return null;
-    } catch (error) {
-      if (!(error instanceof Denied) || error.denial.tag !== 'access_denied') throw error;
-      expect(error.denial.reason).toBe('unsupported_control');
-      return error.denial.detail ?? '';
-    }
-  };
-
-  it('pass where every one is counted', () => {
-    const budget = { amount: '1', currency: 'EUR' };
-    expect(refused({ max_calls: 1, max_egress_volume: 1, max_budget: budget })).toBeNull();
-    expect(refused({}, granted, { calls: false, egress: false, budgeted: () => false })).toBeNull();
+  it('take all of a token or nothing of it', () => {
+    const purse = new Purse({ max_calls: 10, max_egress_volume: 0 }, []);
+    expect(denialOf(() => purse.take(ONE, 1))).toEqual([
+      { tag: 'dead_mission', error: 'limit_exhausted' },
+      'max_egress_volume is used up',
+    ]);
+    expect(new Purse({}, []).take(null, 1)).toEqual([]);
   });
 
-  it('are refused where nobody counts', () => {
-    expect(refused({ max_calls: 1 }, granted, { calls: false })).toContain('max_calls');
-    expect(refused({ max_egress_volume: 1 }, granted, { egress: false })).toContain('max_egress_volume');
-    expect(refused({ max_budget: 1 }, granted, { budgeted: () => false })).toContain('max_budget');
+  it('are refused where nobody counts any more', () => {
+    const purse = new Purse({ max_egress_volume: 10 }, []);
+    const [refusal] = denialOf(() => purse.take({ processes: 1, bytes: false }, 1)) as unknown[];
+    expect(refusal).toMatchObject({ tag: 'access_denied', reason: 'unsupported_control' });
+    expect(denialOf(() => purse.take(null, 1))).toEqual([refusal, expect.any(String)]);
   });
 
-  it('refuse a budget over an action without a named amount, a family, or a provider credential', () => {
-    const only = (action: string) => ({ budgeted: (_resource?: string, name?: string) => name === action });
-    expect(refused({ max_budget: 1 }, granted, only('journal.post'))).toContain('max_budget');
-    const family = [
-      { type: 'mission_resource_access' as const, resource: 'https://e.example', actions: ['a.*'] },
-    ];
-    expect(refused({ max_budget: 1 }, family)).toContain('max_budget');
-    expect(refused({ max_budget: 1 }, [{ type: 'aws_session' }])).toContain('max_budget');
+  it('that are too small for a new mission teach how large they must be', () => {
+    const purse = new Purse({ max_calls: 3 }, null);
+    const detail =
+      'max_calls is too small to be divided: each token needs at least 4, one for each process that checks calls';
+    expect(denialOf(() => purse.take({ processes: 4, bytes: false }, 1))).toEqual([
+      { tag: 'invalid_request', detail },
+      detail,
+    ]);
   });
 });

@@ -40,7 +40,13 @@ export interface ManifestAnswer {
   readonly attest_before: number;
   readonly template: { readonly id: string; readonly version: string };
   readonly authority: AuthoritySet;
-  readonly limits: { readonly derivations?: { readonly max: number; readonly left: number } };
+  /** What no token was given yet, by limit. */
+  readonly limits: {
+    readonly [Limit in 'derivations' | 'max_calls' | 'max_egress_volume']?: {
+      readonly max: number;
+      readonly left: number;
+    };
+  };
   readonly credentials: readonly HeldCredential[];
   readonly narrowed: readonly Narrowed[];
   /** Access tokens by audience; only in the answer that minted them. */

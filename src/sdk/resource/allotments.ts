@@ -16,12 +16,12 @@ const KNOWN: ReadonlySet<string> = new Set(['max_calls', 'max_egress_volume']);
 
 export class Allotments {
   readonly #started_at: number;
-  readonly #processes: number;
+  readonly #processes: () => number;
   readonly #capacity: number;
   readonly #purses = new Map<string, Purse>();
 
-  /** @param processes how many processes of this verifier share each token's allotment. */
-  constructor(started_at: number, processes: number, capacity: number) {
+  /** @param processes how many processes share each token's allotment. */
+  constructor(started_at: number, processes: () => number, capacity: number) {
     this.#started_at = started_at;
     this.#processes = processes;
     this.#capacity = capacity;
@@ -74,6 +74,6 @@ export class Allotments {
   #share(limit: unknown): number | null {
     if (limit === undefined) return Number.POSITIVE_INFINITY;
     if (typeof limit !== 'number' || !Number.isSafeInteger(limit) || limit < 0) return null;
-    return Math.floor(limit / this.#processes);
+    return Math.floor(limit / this.#processes());
   }
 }

@@ -79,7 +79,12 @@ export class GuardState {
     this.proofs = new ReplayMemory(seed(), 2 * PROOF_WINDOW_SECONDS, limits.proofs ?? 1_572_864);
     this.proof_keys = new ProofKeys(limits.proof_keys ?? 16_384);
     this.authorities = new AuthorityPool(limits.authorities ?? 4_096);
-    this.allotments = new Allotments(options.started_at, options.processes, limits.allotments ?? 65_536);
+    this.allotments = new Allotments(
+      options.started_at,
+      // Of this verifier as its operator says, and of all verifiers of the audience as the broker knows them.
+      () => Math.max(options.processes, this.#bundle?.processes ?? 1),
+      limits.allotments ?? 65_536,
+    );
   }
 
   get bundle(): Bundle | null {
