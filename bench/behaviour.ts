@@ -185,7 +185,7 @@ inspection(
   'page.get',
 );
 inspection(
-  'response inspection, dense values',
+  'response inspection, dense values (read up to the bound)',
   Array.from({ length: 30 }, (_, n) =>
     Array.from(
       { length: 4000 },

@@ -157,7 +157,7 @@ export class MemoryWriter {
         this.#overflow = true;
         return false;
       }
-      if ((this.#count + 1) * RECORD_BYTES * 4 > this.#slots.length * 3) this.#grow();
+      if ((this.#count + 1) * RECORD_BYTES * 8 > this.#slots.length * 7) this.#grow();
       this.#own();
       at = -find(this.#slots, high, low) - 1;
       this.#write(at, high, low);
@@ -200,7 +200,8 @@ export class MemoryWriter {
 
   #grow(): void {
     const old = this.#slots;
-    const next = new Uint8Array(old.length * 2);
+    // Small steps: a table is rarely more than a third larger than it must be.
+    const next = new Uint8Array(Math.ceil(old.length / RECORD_BYTES / 3) * 4 * RECORD_BYTES);
     for (let at = 0; at < old.length; at += RECORD_BYTES) {
       if (old[at + 6] === 0 && old[at + 7] === 0) continue;
       const high =
