@@ -76,7 +76,7 @@ export interface AwsSessions extends Provider<AwsSession> {
   denyOlder(role: string, now: number): Promise<Residual>;
 }
 
-/** Answers may come late: what is denied is denied this much longer than planned. */
+/** Clocks differ: what is denied is denied this much longer than its session policy allows anything. */
 const SLACK_SECONDS = 60;
 const CLAIM_TAGS = 'https://aws.amazon.com/tags';
 const CLAIM_SOURCE_IDENTITY = 'https://aws.amazon.com/source_identity';
@@ -195,13 +195,14 @@ export function createAwsSessions(options: AwsSessionOptions): AwsSessions {
 
     plan(request, now) {
       const role = roleOf(request.entry.role);
-      const { until, duration } = life(request, role, now);
+      const { until } = life(request, role, now);
       compileSessionPolicy(request.entry, until);
       return {
         role: role.arn,
         mission_id: request.mission.id,
         lease_id: request.lease_id,
-        ends_at: Math.ceil(now) + duration + SLACK_SECONDS,
+        works_until: until,
+        ends_at: until + SLACK_SECONDS,
       };
     },
 
@@ -223,23 +224,24 @@ export function createAwsSessions(options: AwsSessionOptions): AwsSessions {
           role: role.arn,
           ...(regions === undefined ? {} : { regions }),
         },
-        revocation: { ...revocation, ends_at: session_end },
+        revocation,
         expires_at,
       };
     },
 
     async revoke(revocation, now, reach = 'lease') {
-      const { role, mission_id, lease_id, ends_at } = readRevocation(revocation);
+      const { role, mission_id, lease_id, works_until, ends_at } = readRevocation(revocation);
       const id = reach === 'mission' ? mission_id : lease_id;
-      if (ends_at <= now) return { seconds: 0, why: 'the session was over' };
+      // The session's own policy allows nothing any more: room on the list is for those that would go on.
+      if (works_until <= now) return { seconds: 0, why: 'the session was over' };
       try {
         await deny_lists.deny(role, { kind: reach, id, ends_at }, now);
       } catch (cause) {
         throw cause instanceof ProviderFault && cause.code === 'deny_list_full'
-          ? fullOf(role, ends_at, now)
+          ? fullOf(role, works_until, now)
           : cause;
       }
-      return residualAt(ends_at, now);
+      return residualAt(works_until, now);
     },
 
     residual: residualAt,
@@ -299,17 +301,20 @@ function readRevocation(revocation: Revocation): {
   readonly role: string;
   readonly mission_id: string;
   readonly lease_id: string;
+  readonly works_until: number;
   readonly ends_at: number;
 } {
-  const { role, mission_id, lease_id, ends_at }: { [member: string]: JsonValue | undefined } = revocation;
+  const { role, mission_id, lease_id, works_until, ends_at }: { [member: string]: JsonValue | undefined } =
+    revocation;
   if (
     typeof role !== 'string' ||
     typeof mission_id !== 'string' ||
     typeof lease_id !== 'string' ||
+    typeof works_until !== 'number' ||
     typeof ends_at !== 'number'
   )
     throw new ProviderFault(PROVIDER, 'misconfigured', 'the lease does not say what to deny');
-  return { role, mission_id, lease_id, ends_at };
+  return { role, mission_id, lease_id, works_until, ends_at };
 }
 
 /** A session tag takes letters, digits, spaces and `_.:/=+-@`, at most 256; it is for people, not for policy. */

@@ -162,9 +162,8 @@ describe.skipIf(!installed)('aws_session where STS and S3 enforce it', () => {
 
   it('ends with the mission though the session itself has a quarter of an hour', async () => {
     const request = leaseRequest<AwsSession>({ ...entry, role: BROAD }, 4);
-    const { deliver, revocation } = await issued(provider, request);
+    const { deliver } = await issued(provider, request);
     expect(await works(deliver)).toBe(true);
-    expect(revocation['ends_at']).toBeGreaterThan(now() + 800);
     await new Promise((resolve) => setTimeout(resolve, 5500));
     expect(await works(deliver)).toBe(false);
   });
