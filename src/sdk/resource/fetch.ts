@@ -38,10 +38,10 @@ export interface FetchGuard {
   tether(response: Response, permit: VerifiedToken): Response;
   /** The answer to a metadata request (RFC 9728), or null for every other request. */
   metadata(request: Request): Response | null;
-  /** Middleware for Hono. A route's functions get Hono's context. */
-  hono<Context extends HonoContext>(
+  /** Middleware for Hono. A route's functions get Hono's context: `hono<Context>({ ... })` with Hono's own type. */
+  hono<Context extends HonoContext = HonoContext>(
     route: ProtectedRoute<Context>,
-  ): (context: Context, next: () => Promise<void>) => Promise<Response | undefined>;
+  ): (context: NoInfer<Context>, next: () => Promise<void>) => Promise<Response | undefined>;
 }
 
 export function fetchGuard(guard: Guard, options: FetchGuardOptions = {}): FetchGuard {

@@ -8,7 +8,13 @@ export { type ExpressGuard, type ExpressRequest, expressGuard } from './express.
 export { type FastifyGuard, fastifyGuard } from './fastify.ts';
 export { type Admission, type FetchGuard, fetchGuard, permitOfRequest } from './fetch.ts';
 export type { DecisionFacts, DecisionObserver, Guard, Verdict } from './guard.ts';
-export { type McpAuthInfo, McpGuard, type McpGuardOptions } from './mcp.ts';
+export {
+  type McpAuthInfo,
+  McpGuard,
+  type McpGuardOptions,
+  type McpRequestExtra,
+  permitOfMcp,
+} from './mcp.ts';
 export { metadataPath, metadataUrl, type ResourceMetadata } from './metadata.ts';
 export { HttpAdapter, type HttpAdapterOptions, permitOf } from './node-http.ts';
 export type { ProtectedRoute } from './route.ts';

@@ -6,7 +6,7 @@
  *     const permit = await mcp.admit(request, response, request.body);
  *     if (permit !== null) await transport.handleRequest(request, response, request.body);
  *
- * The permit reaches request handlers as `extra.authInfo.extra.permit`.
+ * `permitOfMcp(extra)` gives the permit to the SDK's request handlers.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { CallContext } from '../../domain/authority/index.ts';
@@ -34,6 +34,24 @@ export interface McpAuthInfo {
 }
 
 type McpRequest = IncomingMessage & { auth?: McpAuthInfo };
+
+/** What the SDK gives a request handler beside the request, as far as it is used here. */
+export interface McpRequestExtra {
+  readonly authInfo?: { readonly extra?: Record<string, unknown> | undefined } | undefined;
+}
+
+const permits = new WeakSet<object>();
+
+/** The verified token of the HTTP request that brought a message; undefined where no guard admitted it. */
+export function permitOfMcp({ authInfo }: McpRequestExtra): VerifiedToken | undefined {
+  const permit = authInfo?.extra?.['permit'];
+  return isPermit(permit) ? permit : undefined;
+}
+
+/** Only what a guard in this process permitted: `authInfo` may have been set by anything. */
+function isPermit(value: unknown): value is VerifiedToken {
+  return typeof value === 'object' && value !== null && permits.has(value);
+}
 
 /** Methods that read what there is, or keep the session; each needs a living token. */
 const HARMLESS: ReadonlySet<string> = new Set([
@@ -69,7 +87,8 @@ export class McpGuard {
     body?: unknown,
   ): Promise<VerifiedToken | null> {
     const permit = await this.#judge(request, response, body);
-    if (permit !== null)
+    if (permit !== null) {
+      permits.add(permit);
       (request as McpRequest).auth = {
         token: permit.claims.jti,
         clientId: permit.agent,
@@ -77,6 +96,7 @@ export class McpGuard {
         expiresAt: permit.claims.exp,
         extra: { permit },
       };
+    }
     return permit;
   }
 
@@ -86,7 +106,11 @@ export class McpGuard {
   }
 
   /** The tools that the token names, for the answer to `tools/list`. */
-  visible<Tool extends { readonly name: string }>(permit: VerifiedToken, tools: readonly Tool[]): Tool[] {
+  visible<Tool extends { readonly name: string }>(
+    permit: VerifiedToken | undefined,
+    tools: readonly Tool[],
+  ): Tool[] {
+    if (permit === undefined) return [];
     return tools.filter(({ name }) => {
       const action = this.#action(name);
       return (

@@ -2,7 +2,8 @@
  * Adapter for node:http, and for every framework whose requests and responses are node:http's underneath: Express and
  * Connect take its `protect` as middleware.
  */
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
+import type { Duplex } from 'node:stream';
 import { denied, type GuardDenial } from './denial.ts';
 import type { Guard, Verdict } from './guard.ts';
 import { metadataPath } from './metadata.ts';
@@ -61,6 +62,35 @@ export class HttpAdapter {
     response: ServerResponse,
   ): Promise<VerifiedToken | null> {
     return this.#settle(await this.#judge(route, given, request), request, response);
+  }
+
+  /**
+   * As {@link admit} for node:http's `upgrade` (a WebSocket): the socket is cut when the token dies. On a denial the
+   * answer has been sent and the socket is closed; no protocol was switched.
+   */
+  async admitUpgrade<Request extends IncomingMessage>(
+    route: ProtectedRoute<Request>,
+    request: Request,
+    socket: Duplex,
+  ): Promise<VerifiedToken | null> {
+    const verdict = await this.#judge(route, request, request);
+    // Whoever hangs up while it is judged must not end the process.
+    if (!verdict.permitted) socket.on('error', () => {});
+    if (verdict.permitted) return this.#permit(verdict, request, socket);
+    this.#onDenied(verdict, request);
+    const { status, headers, body } = this.#guard.answer(verdict, request.headers.authorization);
+    const text = JSON.stringify(body);
+    const lines = Object.entries({
+      ...headers,
+      'content-length': Buffer.byteLength(text),
+      connection: 'close',
+    });
+    socket.end(
+      `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${lines
+        .map(([name, value]) => `${name}: ${value}\r\n`)
+        .join('')}\r\n${text}`,
+    );
+    return null;
   }
 
   /** As {@link admit} for a request that acts on nothing: a living token in the right hands is enough. */
@@ -125,10 +155,17 @@ export class HttpAdapter {
       this.#refuse(verdict, request, response);
       return null;
     }
-    permits.set(request, verdict);
-    const unwatch = this.#guard.watch(verdict, () => response.destroy());
-    response.once('close', unwatch);
-    return verdict;
+    return this.#permit(verdict, request, response);
+  }
+
+  /** What stays open under the token is cut with it. */
+  #permit(permit: VerifiedToken, request: IncomingMessage, open: ServerResponse | Duplex): VerifiedToken {
+    permits.set(request, permit);
+    const unwatch = this.#guard.watch(permit, () => open.destroy());
+    // Closed while it was judged: `close` does not come again.
+    if (open.destroyed) unwatch();
+    else open.once('close', unwatch);
+    return permit;
   }
 
   #refuse(denial: GuardDenial, request: IncomingMessage, response: ServerResponse): void {
