@@ -60,6 +60,7 @@ export class RevocationSet {
   #seq = -1;
   /** The newest broker time that was vouched for, and when it arrived here. */
   #ts = Number.NEGATIVE_INFINITY;
+  #first_ts = Number.NEGATIVE_INFINITY;
   #received_at = Number.NEGATIVE_INFINITY;
   #max_token_seconds = 0;
   #complete = false;
@@ -147,6 +148,11 @@ export class RevocationSet {
     return Math.max(now - this.#ts, now - this.#received_at, 0);
   }
 
+  /** When the broker vouched for the first time, by its own clock: whoever holds the set was there by then. */
+  get vouched_since(): number {
+    return this.#first_ts;
+  }
+
   /** `true` if what is held must not be relied on: incomplete, or older than the bound. */
   stale(now: number, max_staleness_seconds: number): boolean {
     // Written so that a NaN is stale too.
@@ -214,6 +220,7 @@ export class RevocationSet {
   }
 
   #vouch(ts: number, now: number): void {
+    if (this.#first_ts === Number.NEGATIVE_INFINITY) this.#first_ts = ts;
     this.#ts = Math.max(this.#ts, ts);
     this.#received_at = now;
   }

@@ -15,13 +15,13 @@ interface Purse {
 const KNOWN: ReadonlySet<string> = new Set(['max_calls', 'max_egress_volume']);
 
 export class Allotments {
-  readonly #started_at: number;
+  readonly #started_at: () => number;
   readonly #processes: () => number;
   readonly #capacity: number;
   readonly #purses = new Map<string, Purse>();
 
   /** @param processes how many processes share each token's allotment. */
-  constructor(started_at: number, processes: () => number, capacity: number) {
+  constructor(started_at: () => number, processes: () => number, capacity: number) {
     this.#started_at = started_at;
     this.#processes = processes;
     this.#capacity = capacity;
@@ -61,7 +61,7 @@ export class Allotments {
     const calls = this.#share(limits['max_calls']);
     const bytes = this.#share(limits['max_egress_volume']);
     if (calls === null || bytes === null) return 'rules_unenforceable';
-    if (token.iat <= this.#started_at) return 'limit_exhausted';
+    if (token.iat <= this.#started_at()) return 'limit_exhausted';
     if (this.#purses.size >= this.#capacity) {
       for (const [jti, purse] of this.#purses) if (purse.expires_at <= now) this.#purses.delete(jti);
       if (this.#purses.size >= this.#capacity) return 'limits_full';

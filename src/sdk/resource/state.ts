@@ -80,7 +80,8 @@ export class GuardState {
     this.proof_keys = new ProofKeys(limits.proof_keys ?? 16_384);
     this.authorities = new AuthorityPool(limits.authorities ?? 4_096);
     this.allotments = new Allotments(
-      options.started_at,
+      // By the broker's clock too: where it runs ahead, tokens from before a crash would look younger than this process.
+      () => Math.max(options.started_at, this.revocations.vouched_since),
       // Of this verifier as its operator says, and of all verifiers of the audience as the broker knows them.
       () => Math.max(options.processes, this.#bundle?.processes ?? 1),
       limits.allotments ?? 65_536,

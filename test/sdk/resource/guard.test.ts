@@ -234,7 +234,7 @@ describe('rules and limits', () => {
 
   it('an allotment is spent call by call, and shared over the processes', () => {
     const bench = new Bench({ processes: 2 }).ready();
-    const token = mint({ limits: { max_calls: 5 } });
+    const token = mint({ iat: NOW + 1, limits: { max_calls: 5 } });
     expect(outcome(bench.check({ token }))).toBe('permitted');
     expect(outcome(bench.check({ token, action: 'invoices.delete' }))).toBe('action_not_covered');
     expect(outcome(bench.check({ token }))).toBe('permitted');
@@ -242,19 +242,32 @@ describe('rules and limits', () => {
     expect(spent.permitted || [spent.code, spent.retry]).toStrictEqual(['limit_exhausted', 'renew']);
   });
 
+  it('the broker knows of more processes than the operator of one verifier', () => {
+    const bench = new Bench({ processes: 2 }).ready();
+    bench.state.install(bundleOf({ processes: 5 }));
+    const token = mint({ iat: NOW + 1, limits: { max_calls: 9 } });
+    expect(outcome(bench.check({ token }))).toBe('permitted');
+    expect(outcome(bench.check({ token }))).toBe('limit_exhausted');
+  });
+
   it('eviction and restart never refill an allotment', () => {
     const bench = new Bench().ready();
-    const token = mint({ limits: { max_calls: 1 } });
+    const token = mint({ iat: NOW + 1, limits: { max_calls: 1 } });
     bench.check({ token });
     bench.state.tokens.retain(() => false);
     expect(outcome(bench.check({ token }))).toBe('limit_exhausted');
-    const restarted = new Bench({ started_at: NOW }).ready();
+    const restarted = new Bench({ started_at: NOW + 1 }).ready();
     expect(outcome(restarted.check({ token }))).toBe('limit_exhausted');
+    // A broker whose clock runs ahead gave the token before this process was there, whatever the local clock says.
+    const behind = new Bench({ started_at: NOW - 20 }).ready();
+    expect(outcome(behind.check({ token: mint({ iat: NOW, limits: { max_calls: 1 } }) }))).toBe(
+      'limit_exhausted',
+    );
   });
 
   it('egress is counted before where known, after where not', () => {
     const bench = new Bench().ready();
-    const token = mint({ limits: { max_egress_volume: 1000 } });
+    const token = mint({ iat: NOW + 1, limits: { max_egress_volume: 1000 } });
     expect(outcome(bench.check({ token, egress_bytes: 600 }))).toBe('permitted');
     expect(outcome(bench.check({ token, egress_bytes: 600 }))).toBe('limit_exhausted');
     const permit = bench.check({ token });

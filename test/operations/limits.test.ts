@@ -1,0 +1,258 @@
+/** Counted limits over a real broker and real guards: what a mission may do in all, it never does once more. */
+import { exportJWK, SignJWT } from 'jose';
+import { afterEach, describe, expect, test } from 'vitest';
+import { accessTokenHash } from '../../src/domain/dpop.ts';
+import type { JsonObject } from '../../src/domain/json.ts';
+import { createGuard, type RunningGuard } from '../../src/sdk/resource/create-guard.ts';
+import {
+  type BaseConfig,
+  creation,
+  ERP,
+  intent,
+  type KeyHolder,
+  MAIL,
+  newKey,
+  startBroker,
+  type TestBroker,
+  type TestBrokerOptions,
+} from '../support/broker.ts';
+import { read } from '../support/tokens.ts';
+
+const GRANT = 'urn:ietf:params:oauth:grant-type:token-exchange';
+const JWT = 'urn:ietf:params:oauth:token-type:jwt';
+const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token';
+/** A guard counts nothing of a token that may be older than itself: tokens of these tests are younger. */
+const YOUNGER_SECONDS = 2;
+
+let sortie: TestBroker | null = null;
+const guards: RunningGuard[] = [];
+afterEach(async () => {
+  for (const guard of guards.splice(0)) await guard.close();
+  await sortie?.close();
+  sortie = null;
+});
+
+/** Every verifier counts, in so many processes. */
+function counting(processes: number, counts_bytes = false) {
+  return (base: BaseConfig) => ({
+    verifiers: (base['verifiers'] as Record<string, unknown>[]).map((verifier) => ({
+      ...verifier,
+      processes,
+      counts_bytes,
+    })),
+  });
+}
+
+async function start(options: TestBrokerOptions): Promise<TestBroker> {
+  sortie = await startBroker(options);
+  return sortie;
+}
+
+async function guarded(broker: TestBroker, instance_id: string): Promise<RunningGuard> {
+  const running = createGuard({
+    issuer: broker.url,
+    audience: ERP,
+    verifier: {
+      id: 'erp',
+      private_key_jwk: (await exportJWK(broker.verifierKeys.erp.privateKey)) as JsonObject,
+    },
+    instance_id,
+    events: 'none',
+  });
+  guards.push(running);
+  await running.ready;
+  return running;
+}
+
+async function call(running: RunningGuard, key: KeyHolder, token: string, egress_bytes?: number) {
+  const url = `${ERP}/invoices/1`;
+  const proof = await new SignJWT({
+    jti: crypto.randomUUID(),
+    htm: 'GET',
+    htu: url,
+    iat: Math.floor(Date.now() / 1000),
+    ath: accessTokenHash(token),
+  })
+    .setProtectedHeader({ alg: 'ES256', typ: 'dpop+jwt', jwk: key.jwk as JsonObject })
+    .sign(key.privateKey);
+  return running.guard.check({
+    authorization: `DPoP ${token}`,
+    proof,
+    method: 'GET',
+    url,
+    action: 'invoices.read',
+    resource: ERP,
+    parameters: {},
+    context: { amount: { amount: '20.00', currency: 'EUR' } },
+    ...(egress_bytes !== undefined && { egress_bytes }),
+  });
+}
+
+const limited = (controls: JsonObject, more: JsonObject = {}) => ({
+  mission_intent: intent({ controls, ...more }),
+});
+
+async function create(broker: TestBroker, controls: JsonObject, more: JsonObject = {}) {
+  const key = await newKey();
+  const answer = await broker.token(
+    key,
+    creation(await broker.evidence({ run: 'counted' }), limited(controls, more)),
+  );
+  return { key, ...answer };
+}
+
+describe('max_calls', () => {
+  test('of 10 never permits an 11th call, over many tokens, two audiences and two processes', async () => {
+    const broker = await start({ config: counting(2) });
+    const pair = [await guarded(broker, 'one'), await guarded(broker, 'two')] as const;
+    broker.clock.ahead = YOUNGER_SECONDS;
+    const { key, status, body } = await create(broker, { max_calls: 10 });
+    expect(status).toBe(200);
+    const renewal = async () => ({
+      grant_type: GRANT,
+      subject_token: await broker.evidence({ run: 'counted' }),
+      subject_token_type: JWT,
+      mission_id: body.mission_id,
+      resource: ERP,
+    });
+    const exchange = {
+      grant_type: GRANT,
+      subject_token: body.access_token,
+      subject_token_type: ACCESS_TOKEN,
+      resource: ERP,
+    };
+    // More than there can be, at once, by renewing and by exchanging.
+    const asked = await Promise.all(
+      Array.from({ length: 8 }, async (_, index) =>
+        broker.token(key, index % 2 === 0 ? exchange : await renewal()),
+      ),
+    );
+    const refused = asked.filter((answer) => answer.status !== 200);
+    expect(refused.map((answer) => answer.body)).toEqual(
+      refused.map(() => ({ error: 'invalid_grant', mission_error: 'limit_exhausted' })),
+    );
+    const tokens = [
+      body.access_token,
+      ...asked.filter((answer) => answer.status === 200).map((answer) => answer.body.access_token),
+    ];
+    expect(tokens.length).toBeGreaterThan(3);
+    const sum = tokens
+      .map((token) => read(token).claims['limits'] as { max_calls: number })
+      .reduce((total, { max_calls }) => total + max_calls, 0);
+    expect(sum).toBe(10);
+
+    const verdicts: string[] = [];
+    for (const token of tokens)
+      for (const running of [...pair, ...pair, ...pair]) {
+        const verdict = await call(running, key, token);
+        verdicts.push(verdict.permitted ? 'permitted' : verdict.code);
+      }
+    expect(verdicts.filter((verdict) => verdict === 'permitted')).toHaveLength(10);
+    expect(new Set(verdicts)).toEqual(new Set(['permitted', 'limit_exhausted']));
+
+    // Neither a new token nor a new process brings any back; what is left is told.
+    const again = await broker.token(key, await renewal());
+    expect([again.status, again.body.mission_error]).toEqual([400, 'limit_exhausted']);
+    const third = await guarded(broker, 'three');
+    for (const token of tokens) expect((await call(third, key, token)).permitted).toBe(false);
+    const manifest = await broker.holder(key, 'GET', `/missions/${body.mission_id}`, {
+      token: body.access_token,
+    });
+    expect(manifest.body['limits']).toEqual({ max_calls: { max: 10, left: 0 } });
+    const introspected = await broker.introspect(body.access_token);
+    expect(introspected).toMatchObject({
+      active: true,
+      limits: { max_calls: 2 },
+      mission: { id: body.mission_id, limits: { max_calls: { max: 10, left: 0 } } },
+    });
+    await broker.restart();
+    const later = await broker.token(key, await renewal());
+    expect([later.status, later.body.mission_error]).toEqual([400, 'limit_exhausted']);
+  });
+
+  test('of the template holds where the agent declares none, and the smaller one counts', async () => {
+    const broker = await start({ config: counting(1), template: { limits: { max_calls: 100 } } });
+    const silent = await create(broker, {});
+    // Twelve tokens of five minutes in an hour, for each of two audiences.
+    expect(read(silent.body.access_token).claims['limits']).toEqual({ max_calls: Math.ceil(100 / 24) });
+    const modest = await create(broker, { max_calls: 12 });
+    const wanting = await create(broker, { max_calls: 100_000 });
+    expect(read(modest.body.access_token).claims['limits']).toEqual({ max_calls: 1 });
+    expect(read(wanting.body.access_token).claims['limits']).toEqual({ max_calls: 5 });
+  });
+
+  test('is divided over a whole bundle, and the manifest says what is left', async () => {
+    const broker = await start({ config: counting(1) });
+    const key = await newKey();
+    const declare = async (controls: JsonObject) =>
+      broker.holder(key, 'POST', '/missions', {
+        json: {
+          evidence: { type: JWT, token: await broker.evidence() },
+          ...JSON.parse(intent({ controls })),
+        },
+      });
+    const { status, body } = await declare({ max_calls: 10 });
+    expect(status).toBe(201);
+    const tokens = (body['credentials'] as { value: string }[]).map(({ value }) => read(value).claims);
+    expect(tokens.map(({ limits }) => limits)).toEqual([{ max_calls: 1 }, { max_calls: 1 }]);
+    expect(body['limits']).toEqual({ max_calls: { max: 10, left: 8 } });
+    const small = await declare({ max_calls: 1 });
+    expect([small.status, small.body['detail']]).toEqual([
+      400,
+      expect.stringContaining('max_calls is too small to be divided'),
+    ]);
+  });
+
+  test('is refused unless every verifier of every audience counts', async () => {
+    const broker = await start({
+      config: (base) => ({
+        verifiers: (base['verifiers'] as Record<string, unknown>[]).map((verifier) => ({
+          ...verifier,
+          ...(verifier['audience'] === ERP && { processes: 1 }),
+        })),
+      }),
+    });
+    const both = await create(broker, { max_calls: 10 });
+    expect([both.status, both.body.error, both.body.mission_denial_reason]).toEqual([
+      400,
+      'access_denied',
+      'unsupported_control',
+    ]);
+    const counted = await create(broker, { max_calls: 10 }, { resources: [ERP] });
+    expect(counted.status).toBe(200);
+    const uncounted = await broker.token(counted.key, {
+      grant_type: GRANT,
+      subject_token: counted.body.access_token,
+      subject_token_type: ACCESS_TOKEN,
+      resource: MAIL,
+    });
+    expect(uncounted.status).toBe(400);
+  });
+});
+
+describe('max_egress_volume', () => {
+  test('is spent by the bytes that guards count, and refused where they count none', async () => {
+    const blind = await start({ config: counting(1) });
+    const refused = await create(blind, { max_egress_volume: 48_000 });
+    expect([refused.status, refused.body.mission_denial_reason]).toEqual([400, 'unsupported_control']);
+    await blind.close();
+
+    const broker = await start({ config: counting(1, true) });
+    const running = await guarded(broker, 'one');
+    broker.clock.ahead = YOUNGER_SECONDS;
+    const { key, body } = await create(broker, { max_egress_volume: 48_000 });
+    const token = body.access_token;
+    expect(read(token).claims['limits']).toEqual({ max_egress_volume: 2000 });
+    expect((await call(running, key, token, 1500)).permitted).toBe(true);
+    expect(await call(running, key, token, 501)).toMatchObject({ code: 'limit_exhausted', retry: 'renew' });
+    const permit = await call(running, key, token);
+    if (permit.permitted) running.guard.charge(permit, 500);
+    expect(await call(running, key, token)).toMatchObject({ code: 'limit_exhausted' });
+  });
+});
+
+test('max_budget is refused: nobody adds up money', async () => {
+  const broker = await start({ config: counting(1, true) });
+  const refused = await create(broker, { max_budget: { amount: '5.00', currency: 'EUR' } });
+  expect([refused.status, refused.body.mission_denial_reason]).toEqual([400, 'unsupported_control']);
+});
