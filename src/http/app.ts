@@ -3,6 +3,7 @@ import type { Server } from 'node:http';
 import { z } from 'zod';
 import type { TemplateDocument } from '../domain/policy.ts';
 import type { RevocationFeed } from '../feed/feed.ts';
+import { createAdminStream } from '../operations/admin-stream.ts';
 import { authenticateAdmin } from '../operations/admin-tokens.ts';
 import type { SignedBundle } from '../operations/bundle.ts';
 import { createReports } from '../operations/events.ts';
@@ -14,6 +15,7 @@ import { adminRoutes } from './routes/admin.ts';
 import { adminOperationRoutes } from './routes/admin-operations.ts';
 import { agentRoutes } from './routes/agents.ts';
 import { authzenRoutes } from './routes/authzen.ts';
+import { decisionRoutes } from './routes/decisions.ts';
 import { type Enrolment, enrolmentRoutes } from './routes/enrolment.ts';
 import { eventRoutes } from './routes/events.ts';
 import { metadataRoutes } from './routes/metadata.ts';
@@ -32,6 +34,9 @@ export interface AppParts {
   readonly rotateKeys: (emergency: boolean, actor: string) => Promise<unknown>;
   readonly metrics: { readonly content_type: string; text(): Promise<string> };
   readonly overload: OverloadPolicy;
+  /** False until a person confirmed the block list of a restored backup. */
+  readonly issuing: () => boolean;
+  readonly confirmRestore: (actor: string, reason: string) => Promise<void>;
   observe(event: RequestObservation): void;
 }
 
@@ -46,6 +51,7 @@ export function routeTable(parts: AppParts): Route[] {
     ...metadataRoutes(ports, parts.statusList),
     ...adminRoutes(ports, parts),
     ...adminOperationRoutes(parts),
+    ...decisionRoutes(ports, createAdminStream(ports, reports)),
     ...enrolmentRoutes(ports, parts.enrolment),
     ...operationRoutes(parts),
   ];
@@ -122,7 +128,7 @@ export function createApp(parts: AppParts): { readonly server: Server; readonly 
       parts.verifiers.authenticate(assertionOf(authorization, form)),
     authenticateAdmin: (authorization, needs) => authenticateAdmin(parts.ports, authorization, needs),
     nonce: () => parts.ports.proofs.nonce(parts.ports.clock.now()),
-    admit: createAdmission(parts.overload),
+    admit: createAdmission(parts.overload, parts.issuing),
     observe: (event) => parts.observe(event),
   });
   return { server, routes };

@@ -8,6 +8,7 @@ import { instant } from '../../domain/reader.ts';
 import type { RevocationFeed } from '../../feed/feed.ts';
 import { issueAdminToken, revokeAdminToken } from '../../operations/admin-tokens.ts';
 import { block, unblock } from '../../operations/blocks.ts';
+import { listDecisions } from '../../operations/decisions.ts';
 import { contain, type Intervened, intervene } from '../../operations/lifecycle.ts';
 import { revoke } from '../../operations/revoke.ts';
 import { approveTemplate, importTemplate } from '../../operations/templates.ts';
@@ -168,7 +169,7 @@ export function adminRoutes(
       auth: { kind: 'admin', role: 'viewer' },
       errors: 'problem',
       describe: {
-        summary: 'One mission: tree, credentials, audit and why it was allowed',
+        summary: 'One mission: tree, credentials, audit, decisions and why it was allowed',
         tag: 'admin',
         responses: responses(200, 'The mission', viewSchemas.missionDetail),
       },
@@ -183,6 +184,7 @@ export function adminRoutes(
           tree: tree.map((member) => missionSummary(member, now)),
           credentials: (await ports.store.credentials(id)).map(credentialView),
           audit: await ports.store.auditRecords({ mission_id: id, limit: 200, newest_first: true }),
+          decisions: (await listDecisions(ports, { mission_id: id, limit: 100 })).items,
         });
       },
     },
