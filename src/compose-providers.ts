@@ -57,6 +57,20 @@ export async function createProviders(config: ProvidersConfig, sources: Provider
       }),
     );
   }
+  if (config.kubernetes.length > 0) {
+    const { createKubernetesTokens } = await import('./providers/kubernetes/token.ts');
+    created.push(
+      createKubernetesTokens({
+        clusters: config.kubernetes.map(({ name, url, ca_file, token, timeout }) => ({
+          name,
+          url,
+          ...caOf(ca_file, sources),
+          token: () => sources.secret(token),
+          timeout_ms: timeout * 1000,
+        })),
+      }),
+    );
+  }
   if (config.aws !== undefined) created.push(await aws(config.aws, sources));
   return new Map((created as readonly Provider[]).map((provider) => [provider.type, provider]));
 }

@@ -114,10 +114,22 @@ const awsSchema = z.strictObject({
   timeout: timeout(),
 });
 
+const kubernetesSchema = z.strictObject({
+  name: z
+    .string()
+    .regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be letters, digits, ".", "-" and "_"')
+    .describe('As `cluster` of entries names it.'),
+  url: endpoint().describe('Base URL of the API server.'),
+  ca_file: ca_file(),
+  token: secretSchema.describe("The broker's own token; a file is read again at each use."),
+  timeout: timeout(),
+});
+
 export const providersSchema = z
   .strictObject({
     postgres: z.array(postgresSchema).default([]).describe('Servers of `postgres_role`.'),
     vault: z.array(vaultSchema).default([]).describe('Servers of `vault_secret`.'),
+    kubernetes: z.array(kubernetesSchema).default([]).describe('Clusters of `kubernetes_token`.'),
     aws: awsSchema.optional().describe('Accounts of `aws_session`.'),
   })
   .prefault({})
