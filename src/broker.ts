@@ -25,12 +25,20 @@ import { closeOldSegment, sealAudit } from './operations/audit.ts';
 import { bundleContent, createBundles } from './operations/bundle.ts';
 import { createLeaseKeeper } from './operations/lease-keeper.ts';
 import { prune, reap } from './operations/reap.ts';
+import {
+  confirmRestore,
+  followMark,
+  markOf,
+  recognizeRestore,
+  restoreUnconfirmed,
+} from './operations/restore.ts';
 import { rotateKeys } from './operations/rotate-keys.ts';
 import { createStatusLists } from './operations/status-lists.ts';
 import { openStatusSlots } from './operations/status-slots.ts';
 import { approveTemplate, importTemplate } from './operations/templates.ts';
 import { createVerifierAuthentication } from './operations/verifiers.ts';
 import type { Chance, Clock, Ports, Store } from './ports.ts';
+import { markFile } from './store/mark-file.ts';
 import { openSqliteStore } from './store/sqlite.ts';
 import { withTemplateCache } from './store/template-cache.ts';
 
@@ -105,6 +113,16 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
   mkdirSync(dirname(database), { recursive: true, mode: 0o700 });
   const store = withTemplateCache(await (options.openStore ?? openSqliteStore)({ path: database }));
 
+  const ground = { store, clock, policy: () => loaded.policy };
+  const keeper = markFile(`${database}.mark`);
+  if (await recognizeRestore(ground, keeper))
+    log.error(
+      'the database was restored from a backup: every mission in it has ended, and nothing is issued',
+    );
+  const marking = followMark(ground, keeper, await markOf(ground));
+  let issuing = !(await restoreUnconfirmed(ground));
+  if (!issuing) log.warn('look at the block list, then: sortie restore confirm');
+
   let attestation: AttestationRegistry = attest(loaded);
   function attest(from: LoadedConfig): AttestationRegistry {
     return createAttestation(from.config.attesters, { issuer: from.config.issuer, store });
@@ -168,13 +186,21 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
       }),
     ),
     parseTemplate: (value) =>
-      templateOf(readShape(value, templateSchema, 'template') as Parameters<typeof templateOf>[0]),
+      templateOf(
+        readShape(value, templateSchema, 'template') as Parameters<typeof templateOf>[0],
+        loaded.policy.catalogue,
+      ),
     enrolment: {
       issue: (grant) => issueEnrolmentCode(enrolmentSecret, grant),
       redeem: (request, proved) => redeemEnrolmentCode(enrolmentSecret, request, proved),
     },
     explainEvidence: (evidence) => attestation.explain(evidence, { now: clock.now() }),
     rotateKeys: (emergency, actor) => rotateKeys(ports, keys, emergency, actor).finally(announceBundles),
+    issuing: () => issuing,
+    async confirmRestore(actor, reason) {
+      await confirmRestore(ports, actor, reason);
+      issuing = true;
+    },
     metrics,
     overload: config.overload,
     observe(event) {
@@ -205,7 +231,11 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     if (ports.providers.size === 0 || changed_missions.length === 0) return;
     tendLeases().catch((cause: unknown) => log.error({ error: faultOf(cause) }, 'background work failed'));
   });
-  const timers = [every(REAP_MS, () => reap(ports)), every(REAP_MS, tendLeases), every(TEND_MS, tend)];
+  const timers = [
+    every(REAP_MS, () => reap(ports).finally(marking.flush)),
+    every(REAP_MS, tendLeases),
+    every(TEND_MS, tend),
+  ];
 
   function every(ms: number, work: () => Promise<unknown>): NodeJS.Timeout {
     let running = false;
@@ -326,6 +356,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
       await leases.tend().catch(() => undefined);
       for (const provider of ports.providers.values()) await provider.close();
       await store.close();
+      marking.flush();
     },
   };
 }

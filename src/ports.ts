@@ -707,6 +707,20 @@ export interface Store {
   close(): Promise<void>;
 }
 
+/** How far the database had come. */
+export interface Mark {
+  readonly epoch: number;
+  readonly feed_seq: number;
+  readonly audit_seq: number;
+}
+
+/** Keeps the mark; a file beside the database, left out of backups. */
+export interface MarkKeeper {
+  /** Null if there is none. @throws Error if there is one that cannot be read */
+  read(): Mark | null;
+  write(mark: Mark): void;
+}
+
 /** Seconds that records are kept after they stopped mattering. */
 export interface RetentionPolicy {
   readonly missions_seconds: number;

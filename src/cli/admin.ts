@@ -185,6 +185,12 @@ export function addAdminCommands(program: Command, terminal: Terminal): void {
     .action((id: string, options: Common) =>
       call(options, 'DELETE', `/blocks/${encodeURIComponent(id)}`, undefined, () => `lifted: ${id}\n`),
     );
+  connected(program.command('restore').description('After a backup was restored').command('confirm'))
+    .description('The block list was looked at: issue again')
+    .requiredOption('--reason <text>')
+    .action((options: Common & { reason: string }) =>
+      call(options, 'POST', '/restore/confirm', { reason: options.reason }, () => 'issuing again\n'),
+    );
   connected(program.command('verifiers'))
     .description('Who enforces the revocation feed, and up to where')
     .action((options: Common) =>

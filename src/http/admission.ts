@@ -12,14 +12,18 @@ export interface OverloadPolicy {
 }
 
 const RETRY_AFTER_SECONDS = 1;
+const CLOSED_RETRY_AFTER_SECONDS = 60;
 
+/** @param issuing false while nothing may be issued, as after a restored backup */
 export function createAdmission(
   policy: OverloadPolicy,
+  issuing: () => boolean = () => true,
 ): (route: Route, headers: IncomingHttpHeaders) => () => void {
   let total = 0;
   const byKey = new Map<string, number>();
   return (route, headers) => {
     if (route.auth.kind !== 'agent' || !route.hot) return () => undefined;
+    if (!issuing()) throw new Denied({ tag: 'overloaded', retry_after_seconds: CLOSED_RETRY_AFTER_SECONDS });
     const key = keyOf(headers['dpop']);
     const own = byKey.get(key) ?? 0;
     if (total >= policy.concurrent_exchanges || own >= policy.concurrent_per_instance)

@@ -47,7 +47,7 @@ export interface Intervened {
 }
 
 /** After this, no token can exist that an entry written at `now` would refuse. */
-export function lastTokenEnd(ports: Ports, now: number): number {
+export function lastTokenEnd(ports: Pick<Ports, 'policy'>, now: number): number {
   return Math.ceil(now) + ports.policy().max_token_seconds + CLOCK_SKEW_SECONDS;
 }
 

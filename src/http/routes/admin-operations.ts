@@ -4,11 +4,13 @@ import type { RevocationFeed } from '../../feed/feed.ts';
 import { EVIDENCE_TYPES } from '../../operations/exchange-request.ts';
 import type { Evidence } from '../../ports.ts';
 import { json, type Route, readJson } from '../route.ts';
-import { problemSchema } from '../schemas.ts';
+import { problemSchema, reasonSchema } from '../schemas.ts';
 
 const rotateBody = z.strictObject({
   emergency: z.boolean().default(false).describe('The old keys die now: every token they signed is refused.'),
 });
+
+const confirmBody = z.strictObject({ reason: reasonSchema });
 
 const explainBody = z.strictObject({
   type: z.enum(EVIDENCE_TYPES).default('urn:ietf:params:oauth:token-type:jwt'),
@@ -19,6 +21,7 @@ export function adminOperationRoutes(parts: {
   readonly feed: RevocationFeed;
   readonly explainEvidence: (evidence: Evidence) => Promise<unknown>;
   readonly rotateKeys: (emergency: boolean, actor: string) => Promise<unknown>;
+  readonly confirmRestore: (actor: string, reason: string) => Promise<void>;
 }): Route[] {
   const refused = {
     401: { description: 'No live admin token', schema: problemSchema },
@@ -82,6 +85,23 @@ export function adminOperationRoutes(parts: {
           200,
           await parts.rotateKeys(readJson(incoming, rotateBody).emergency, `admin:${incoming.admin?.name}`),
         ),
+    },
+    {
+      method: 'POST',
+      path: '/admin/v1/restore/confirm',
+      auth: { kind: 'admin', role: 'admin' },
+      errors: 'problem',
+      describe: {
+        summary: 'The block list of a restored backup was looked at: issue again',
+        tag: 'admin',
+        json: confirmBody,
+        responses: { 204: { description: 'Issuing again' }, ...refused },
+      },
+      async handle(incoming) {
+        const { reason } = readJson(incoming, confirmBody);
+        await parts.confirmRestore(`admin:${incoming.admin?.name}`, reason);
+        return { status: 204 };
+      },
     },
     {
       method: 'POST',
