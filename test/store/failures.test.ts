@@ -103,7 +103,7 @@ describe('the store', () => {
     // A file size limit: the write itself fails, as on a full disk, and for any user.
     const child = spawn(
       'sh',
-      ['-c', `ulimit -f 1500 && exec "$0" "$@"`, process.execPath, WRITES, path, '20'],
+      ['-c', `ulimit -f 2000 && exec "$0" "$@"`, process.execPath, WRITES, path, '20'],
       {
         stdio: ['ignore', 'pipe', 'inherit'],
       },
