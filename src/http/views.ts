@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { effective } from '../domain/authority/index.ts';
 import { type Mission, stateAt } from '../domain/mission.ts';
 import { rfc3339 } from '../domain/reader.ts';
-import type { CredentialRecord, TemplateRecord } from '../ports.ts';
+import type { CredentialRecord, LeaseRecord, TemplateRecord } from '../ports.ts';
 import { detailsSchema } from './schemas.ts';
 
 export function missionSummary(mission: Mission, now: number) {
@@ -59,6 +59,23 @@ export function credentialView(credential: CredentialRecord) {
     issued_at: rfc3339(credential.issued_at),
     expires_at: rfc3339(credential.expires_at),
     revoked_at: credential.revoked_at === null ? null : rfc3339(credential.revoked_at),
+  };
+}
+
+/** A provider credential from before it existed until it is gone; one that cannot be revoked says so here. */
+export function leaseView(lease: LeaseRecord) {
+  const open = lease.ended_at === null;
+  return {
+    id: lease.id,
+    credential_id: lease.credential_id,
+    type: lease.type,
+    target: lease.target,
+    state: lease.state,
+    expires_at: rfc3339(lease.expires_at),
+    ended_at: lease.ended_at === null ? null : rfc3339(lease.ended_at),
+    attempts: lease.attempts,
+    last_error: lease.last_error,
+    next_attempt_at: open && lease.attempts > 0 ? rfc3339(lease.next_at) : null,
   };
 }
 

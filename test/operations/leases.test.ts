@@ -142,6 +142,15 @@ describe.skipIf(bin === null)('a bundle of provider credentials', () => {
     }
     expect(failing).toMatchObject({ type: 'vault_secret', state: 'revoking' });
     expect(failing?.last_error).toContain('unavailable');
+    const shown = await broker.admin('GET', `/missions/${body.mission.id}`);
+    expect(shown.body['leases']).toContainEqual(
+      expect.objectContaining({
+        type: 'vault_secret',
+        state: 'revoking',
+        last_error: failing?.last_error,
+        next_attempt_at: expect.any(String),
+      }),
+    );
     // The other one was not held up.
     expect(await bundle.postgresWorks(credentialOf(body, 'postgres_role'))).toBe(false);
     vault.interfere(null);

@@ -23,7 +23,14 @@ import {
   readQuery,
 } from '../route.ts';
 import { cursorQuery, problemSchema, reasonSchema, selectorSchema } from '../schemas.ts';
-import { credentialView, missionDetail, missionSummary, templateView, viewSchemas } from '../views.ts';
+import {
+  credentialView,
+  leaseView,
+  missionDetail,
+  missionSummary,
+  templateView,
+  viewSchemas,
+} from '../views.ts';
 
 /** Verifiers acknowledge in milliseconds; one that does not is reported, not waited for. */
 const ACKNOWLEDGEMENT_WAIT_MS = 500;
@@ -183,6 +190,7 @@ export function adminRoutes(
           ...missionDetail(mission, now),
           tree: tree.map((member) => missionSummary(member, now)),
           credentials: (await ports.store.credentials(id)).map(credentialView),
+          leases: (await ports.store.leases(id)).map(leaseView),
           audit: await ports.store.auditRecords({ mission_id: id, limit: 200, newest_first: true }),
           decisions: (await listDecisions(ports, { mission_id: id, limit: 100 })).items,
         });
