@@ -516,7 +516,10 @@ export type Write =
       readonly seal: string;
     }
   | { readonly kind: 'insert_template'; readonly template: TemplateRecord }
-  /** Conflict `wrong_state` if already approved or unknown, `same_person` if `by` imported it. */
+  /**
+   * Approves, or renews an approval that comes due for review. Conflict `wrong_state` if unknown or approved for good,
+   * `same_person` if `by` imported it.
+   */
   | {
       readonly kind: 'approve_template';
       readonly id: string;

@@ -3,12 +3,13 @@ import { existsSync, writeFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { compactVerify, importJWK, type JWK } from 'jose';
 import { createAttestation } from '../attesters/create.ts';
-import { loadConfig, relativeTo } from '../config/load.ts';
+import { faulty, loadConfig, relativeTo } from '../config/load.ts';
 import { templateOf, templateSchema } from '../config/template-schema.ts';
 import { readYaml } from '../config/yaml.ts';
 import { templateHash } from '../domain/anchors.ts';
 import { sealPayload } from '../domain/audit.ts';
-import { diff, explain, lint } from '../domain/authority/index.ts';
+import { type Catalogue, diff, explain, lint } from '../domain/authority/index.ts';
+import type { TemplateDocument } from '../domain/policy.ts';
 import { generateKek } from '../keys/seal.ts';
 import { AUDIT_SEAL_TYP } from '../operations/audit.ts';
 import { verifyAudit } from '../store/audit-verify.ts';
@@ -34,13 +35,15 @@ export function addLocalCommands(program: Command, terminal: Terminal): void {
     });
 
   const template = program.command('template').description('Mission templates');
+  const withAudiences = ['-c, --config <file>', 'configuration with the audiences, for includes'] as const;
   template
     .command('hash')
     .description('The hash that an approval names')
     .argument('<file>')
     .requiredOption('--issuer <url>', "the broker's issuer")
-    .action((file: string, options: { issuer: string }) => {
-      const document = templateOf(readYaml(file, templateSchema));
+    .option(...withAudiences)
+    .action((file: string, options: { issuer: string; config?: string }) => {
+      const document = readTemplate(file, catalogueIn(options.config));
       terminal.out(`${document.id} ${document.version} ${templateHash(options.issuer, document)}\n`);
     });
 
@@ -48,8 +51,9 @@ export function addLocalCommands(program: Command, terminal: Terminal): void {
     .command('explain')
     .description('What a template allows, in plain words')
     .argument('<file>')
-    .action((file: string) => {
-      const document = templateOf(readYaml(file, templateSchema));
+    .option(...withAudiences)
+    .action((file: string, options: { config?: string }) => {
+      const document = readTemplate(file, catalogueIn(options.config));
       terminal.out(`${document.id} ${document.version}: ${document.description ?? ''}\n`);
       for (const line of explain(document.ceiling)) terminal.out(`  ${line}\n`);
     });
@@ -58,11 +62,10 @@ export function addLocalCommands(program: Command, terminal: Terminal): void {
     .description('What a change widens and narrows, computed by the algebra; exit code 1 if it widens')
     .argument('<before>')
     .argument('<after>')
-    .action((before: string, after: string) => {
-      const change = diff(
-        templateOf(readYaml(before, templateSchema)).ceiling,
-        templateOf(readYaml(after, templateSchema)).ceiling,
-      );
+    .option(...withAudiences)
+    .action((before: string, after: string, options: { config?: string }) => {
+      const catalogue = catalogueIn(options.config);
+      const change = diff(readTemplate(before, catalogue).ceiling, readTemplate(after, catalogue).ceiling);
       for (const { text } of change.widened) terminal.out(`widens   ${text}\n`);
       for (const { text } of change.narrowed) terminal.out(`narrows  ${text}\n`);
       if (change.equivalent) terminal.out('both allow the same\n');
@@ -72,12 +75,11 @@ export function addLocalCommands(program: Command, terminal: Terminal): void {
     .command('lint')
     .description('Ceilings that allow everything, nothing, or something else than was meant')
     .argument('<file>')
-    .option('-c, --config <file>', 'configuration with the audiences to check against')
+    .option('-c, --config <file>', 'configuration with the audiences, for includes and to check against')
     .action((file: string, options: { config?: string }) => {
-      const { ceiling } = templateOf(readYaml(file, templateSchema));
-      const catalogue =
-        options.config === undefined ? undefined : loadConfig(options.config).policy.catalogue;
-      const findings = lint(ceiling, Date.now() / 1000, catalogue);
+      const catalogue = catalogueIn(options.config);
+      const { ceiling } = readTemplate(file, catalogue);
+      const findings = lint(ceiling, Date.now() / 1000, catalogue ?? undefined);
       for (const { severity, rule, text } of findings) terminal.out(`${severity} ${rule}: ${text}\n`);
       if (findings.some(({ severity }) => severity === 'error'))
         throw new Failure(`${file} must not be approved`);
@@ -127,4 +129,13 @@ export function addLocalCommands(program: Command, terminal: Terminal): void {
         await store.close();
       }
     });
+}
+
+function catalogueIn(config: string | undefined): Catalogue | null {
+  return config === undefined ? null : loadConfig(config).policy.catalogue;
+}
+
+/** A template with its includes resolved. @throws ConfigFault naming the file */
+function readTemplate(file: string, catalogue: Catalogue | null): TemplateDocument {
+  return faulty(file, () => templateOf(readYaml(file, templateSchema), catalogue));
 }

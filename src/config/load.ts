@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import type { JWK } from 'jose';
-import { catalogueOf } from '../domain/authority/index.ts';
+import { type Catalogue, catalogueOf } from '../domain/authority/index.ts';
 import { Denied } from '../domain/denial.ts';
 import { canonicalize } from '../domain/json.ts';
 import type { AudiencePolicy, TemplateDocument } from '../domain/policy.ts';
@@ -73,13 +73,38 @@ export function loadConfig(path: string): LoadedConfig {
     audience: (resource) => byResource.get(resource) ?? null,
     audiences,
     catalogue: faulty(absolute, () =>
-      catalogueOf(config.audiences.map(({ resource, actions }) => ({ resource, actions }))),
+      catalogueOf(
+        audiences.map(({ resource, actions }) => ({
+          resource,
+          actions: Object.fromEntries(actions.map(({ name, labels }) => [name, { labels }])),
+        })),
+      ),
     ),
     verifiers: verifiers.map((verifier) => verifier.policy),
     max_token_seconds: config.tokens.max_ttl,
     auto_approve: config.development,
   };
-  return { path: absolute, config, policy, verifiers, templates: readTemplates(config, absolute) };
+  const templates = readTemplates(config, absolute, policy.catalogue);
+  return { path: absolute, config, policy, verifiers, templates };
+}
+
+/** The actions of an audience with those of its catalogue, if it names one. */
+function withCatalogue(
+  audience: BrokerConfig['audiences'][number],
+  config_path: string,
+): Pick<AudiencePolicy, 'actions' | 'catalogue'> {
+  const file = audience.catalogue === undefined ? null : relativeTo(config_path, audience.catalogue);
+  const catalogue = file === null ? null : readCatalogue(file, audience.resource, audience.actions);
+  const names = new Set([...Object.keys(audience.actions), ...(catalogue?.actions.keys() ?? [])]);
+  const actions = [...names].map((name) => {
+    const { labels = [], description } = audience.actions[name] ?? {};
+    return {
+      name,
+      labels: [...new Set([...labels, ...(catalogue?.actions.get(name)?.labels ?? [])])],
+      ...(description !== undefined && { description }),
+    };
+  });
+  return { actions, ...(catalogue !== null && { catalogue }) };
 }
 
 /** Paths in the file are relative to it. */
@@ -105,7 +130,7 @@ export function readSecret(source: SecretSource, config_path: string, env: NodeJ
   }
 }
 
-function readTemplates(config: BrokerConfig, path: string): TemplateDocument[] {
+function readTemplates(config: BrokerConfig, path: string, catalogue: Catalogue): TemplateDocument[] {
   if (!config.templates) return [];
   const folder = relativeTo(path, config.templates.folder);
   let names: string[];
@@ -118,7 +143,7 @@ function readTemplates(config: BrokerConfig, path: string): TemplateDocument[] {
   }
   const templates = names.map((name) => {
     const file = join(folder, name);
-    return faulty(file, () => templateOf(readYaml(file, templateSchema)));
+    return faulty(file, () => templateOf(readYaml(file, templateSchema), catalogue));
   });
   const ids = new Set(templates.map((template) => template.id));
   for (const rule of config.dispatch)
@@ -159,7 +184,7 @@ function requireSafe(config: BrokerConfig, path: string): void {
 }
 
 /** Names the file in a fault that the domain found. */
-function faulty<T>(path: string, work: () => T): T {
+export function faulty<T>(path: string, work: () => T): T {
   try {
     return work();
   } catch (cause) {

@@ -1,12 +1,27 @@
 /** Template files: a ceiling for one kind of mission, readable and reviewed by people (wire profile 2.3). */
 import { z } from 'zod';
-import { parseAuthoritySet } from '../domain/authority/index.ts';
+import { type Catalogue, parseAuthoritySet, resolveIncludes } from '../domain/authority/index.ts';
 import type { JsonValue } from '../domain/json.ts';
 import { TIERS } from '../domain/mission.ts';
 import type { TemplateDocument } from '../domain/policy.ts';
 import { duration } from './duration.ts';
 
 const count = () => z.number().int().min(1);
+
+/** Actions by the audience's catalogue; see docs/authority.md. Resolved before the template is hashed. */
+const include = z.strictObject({
+  include: z
+    .strictObject({
+      label: z.string().min(1).max(32).optional().describe('Every action that has this label.'),
+      family: z
+        .string()
+        .min(3)
+        .max(128)
+        .optional()
+        .describe('Every action under this family, such as invoices.*.'),
+    })
+    .describe('Of the actions that the audience registers now, those that match everything named here.'),
+});
 
 export const templateSchema = z.strictObject({
   id: z
@@ -16,7 +31,15 @@ export const templateSchema = z.strictObject({
   version: z.string().min(1).max(32).describe('Any word; the hash is what is approved.'),
   description: z.string().max(1024).optional().describe('What missions of this kind are for.'),
   ceiling: z
-    .array(z.looseObject({ type: z.string() }))
+    .array(
+      z.looseObject({
+        type: z.string(),
+        actions: z
+          .array(z.union([z.string(), include]))
+          .optional()
+          .describe('Of a mission_resource_access: names, families, and includes from the catalogue.'),
+      }),
+    )
     .min(1)
     .describe('The most that a mission may be granted: authorization_details, entry by entry.'),
   token_ttl: duration().prefault('5m').describe('Life of one token.'),
@@ -52,13 +75,20 @@ export const templateSchema = z.strictObject({
     .describe('Reserved audiences whose token leaves the broker after all.'),
 });
 
-/** The document as stored and hashed. @throws Denied for the ceiling */
-export function templateOf(file: z.output<typeof templateSchema>): TemplateDocument {
+/**
+ * The document as stored and hashed, with every include resolved.
+ * @param catalogue of the registered audiences; null where they are not known
+ * @throws Denied for the ceiling
+ */
+export function templateOf(
+  file: z.output<typeof templateSchema>,
+  catalogue: Catalogue | null,
+): TemplateDocument {
   return {
     id: file.id,
     version: file.version,
     ...(file.description !== undefined && { description: file.description }),
-    ceiling: parseAuthoritySet(file.ceiling as JsonValue, 'ceiling'),
+    ceiling: parseAuthoritySet(resolveIncludes(file.ceiling as JsonValue, catalogue, 'ceiling'), 'ceiling'),
     token_ttl_seconds: file.token_ttl,
     lifetime_seconds: file.lifetime,
     attest_every_seconds: file.attest_every ?? 2 * file.token_ttl,

@@ -51,7 +51,10 @@ export async function importTemplate(
   return template;
 }
 
-/** @throws Denied `not_found`, `forbidden` for the importer, `conflict` if approved before */
+/**
+ * Approves a version. Of one with `review_every`, approving again is its review: it is due anew from then on.
+ * @throws Denied `not_found`, `conflict` for the importer or if it was approved for good
+ */
 export async function approveTemplate(
   ports: Ports,
   id: string,
@@ -80,7 +83,7 @@ export async function approveTemplate(
         kind: 'append_audit',
         record: {
           ts: now,
-          event: 'template.approved',
+          event: record.approved_at === null ? 'template.approved' : 'template.reviewed',
           actor,
           mission_id: null,
           details: { id, version: record.version, hash },
@@ -94,7 +97,7 @@ export async function approveTemplate(
         tag: 'conflict',
         detail: 'whoever imported a version cannot approve it: ask another person',
       });
-    throw new Denied({ tag: 'conflict', detail: 'this version was approved before' });
+    throw new Denied({ tag: 'conflict', detail: 'this version was approved before, and for good' });
   }
   const approved = await ports.store.template(id, hash);
   if (approved === null) throw new Denied({ tag: 'not_found' });

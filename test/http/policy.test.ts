@@ -2,6 +2,7 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import {
   creation,
+  ERP,
   intent,
   MAIL,
   newKey,
@@ -92,6 +93,66 @@ describe('templates outside development', () => {
     expect((await broker.token(running.key, { ...form, mission_id: running.body.mission_id })).status).toBe(
       200,
     );
+  });
+
+  test('approving again renews the review, by anybody but the importer, and on record', async () => {
+    const broker = await start({ template: { version: '0' }, config: { development: false } });
+    const reviewed = { ...TEMPLATE, version: '1', review_every: '30m' };
+    const imported = await broker.admin('POST', '/templates', reviewed);
+    const path = `/templates/invoices/versions/${String(imported.body['hash'])}/approve`;
+    const bob = await broker.adminToken('admin', 'bob');
+    const first = await broker.as(bob, 'POST', path);
+    expect(first.status).toBe(200);
+    expect((await create(broker)).status).toBe(200);
+    broker.clock.ahead = 1801;
+    expect(denied(await create(broker))).toEqual([400, 'access_denied', 'template_review_overdue']);
+    expect((await broker.admin('POST', path)).status).toBe(409);
+    expect(denied(await create(broker))).toEqual([400, 'access_denied', 'template_review_overdue']);
+    const again = await broker.as(bob, 'POST', path);
+    expect(again.status).toBe(200);
+    const due = (answer: typeof again) => Date.parse(String(answer.body['review_due_at']));
+    expect(due(again) - due(first)).toBeGreaterThanOrEqual(1_800_000);
+    expect((await create(broker)).status).toBe(200);
+    const { body } = await broker.admin('GET', '/audit?event=template.reviewed&limit=5');
+    expect(body['items']).toEqual([
+      expect.objectContaining({
+        actor: 'admin:bob',
+        details: { id: 'invoices', version: '1', hash: imported.body['hash'] },
+      }),
+    ]);
+  });
+
+  test('without a review, one approval is for good', async () => {
+    const broker = await start({ template: { version: '0' }, config: { development: false } });
+    const imported = await broker.admin('POST', '/templates', { ...TEMPLATE, version: '1' });
+    const path = `/templates/invoices/versions/${String(imported.body['hash'])}/approve`;
+    const bob = await broker.adminToken('admin', 'bob');
+    expect((await broker.as(bob, 'POST', path)).status).toBe(200);
+    expect((await broker.as(bob, 'POST', path)).status).toBe(409);
+  });
+
+  test('that include from a catalogue hold the actions that it had when they were read', async () => {
+    const actions = ['journal.write', { include: { label: 'read' } }];
+    const ceiling = [{ type: 'mission_resource_access', resource: ERP, actions }];
+    const broker = await start({ template: { ceiling } });
+    const { body } = await create(broker);
+    expect(body.authorization_details).toEqual([
+      { type: 'mission_resource_access', resource: ERP, actions: ['journal.write', 'invoices.read'] },
+    ]);
+    const next = { ...TEMPLATE, version: '2', ceiling };
+    const imported = await broker.admin('POST', '/templates', next);
+    expect([imported.status, imported.body['document']]).toEqual([
+      201,
+      expect.objectContaining({
+        ceiling: [{ ...ceiling[0], actions: ['journal.write', 'invoices.read'] }],
+      }),
+    ]);
+    const wrong = [{ ...ceiling[0], actions: [{ include: { label: 'raed' } }] }];
+    const refused = await broker.admin('POST', '/templates', { ...next, version: '3', ceiling: wrong });
+    expect([refused.status, JSON.stringify(refused.body)]).toEqual([
+      400,
+      expect.stringContaining('names no action of its audience'),
+    ]);
   });
 
   test('a template that no rule gives this agent, and an agent that no rule names, are policy_denied', async () => {

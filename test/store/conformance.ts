@@ -799,7 +799,17 @@ export function storeConformance(name: string, factory: StoreFactory): void {
         expect(await conflictOf(store, approve('sha-256:t1', 'admin:ann'))).toEqual(['same_person', 0]);
         expect(await conflictOf(store, approve('sha-256:no', 'admin:bob'))).toEqual(['wrong_state', 0]);
         await store.atomically([approve('sha-256:t1', 'admin:bob')]);
-        expect(await conflictOf(store, approve('sha-256:t1', 'admin:bob'))).toEqual(['wrong_state', 0]);
+        // Approving again renews what comes due for review, never by its importer.
+        expect(await conflictOf(store, approve('sha-256:t1', 'admin:ann'))).toEqual(['same_person', 0]);
+        await store.atomically([
+          { ...approve('sha-256:t1', 'admin:eve'), at: NOW + 80, review_due_at: NOW + 170 } as Write,
+        ]);
+        expect(await store.approvedTemplate('reconcile')).toMatchObject({
+          approved_by: 'admin:eve',
+          approved_at: NOW + 80,
+          review_due_at: NOW + 170,
+        });
+        await store.atomically([approve('sha-256:t1', 'admin:bob')]);
         const approved = {
           ...first,
           approved_by: 'admin:bob',

@@ -62,7 +62,7 @@ function expand(entry: ResourceAccess, catalogue: Catalogue): readonly string[] 
 }
 
 /** The audience that the scope is at or below (the nearest), and those that a prefix has below it. */
-function audiencesOf({ resource, match }: Scope, catalogue: Catalogue): readonly string[] {
+export function audiencesOf({ resource, match }: Scope, catalogue: Catalogue): readonly string[] {
   let nearest: string | null = null;
   const below: string[] = [];
   for (const audience of catalogue.keys()) {

@@ -20,6 +20,7 @@ export { type Change, type Difference, diff } from './diff.ts';
 export type { EntryType } from './entry_type.ts';
 export { explain, explainEntry } from './explain.ts';
 export { catalogueOf, expandFamilies } from './families.ts';
+export { resolveIncludes } from './include.ts';
 export { instantMicros } from './instant.ts';
 export { type Finding, type LintRule, lint } from './lint.ts';
 export {

@@ -21,9 +21,10 @@ export function recordWrites(db: Connection): Handlers<Kinds> {
       review_due_at) values (@id, @version, @hash, @document, @imported_by, @imported_at, @approved_by,
       @approved_at, @review_due_at)`,
   );
-  const templateStanding = db.prepare<[string, string], { imported_by: string; approved_at: number | null }>(
-    'select imported_by, approved_at from templates where id = ? and hash = ?',
-  );
+  const templateStanding = db.prepare<
+    [string, string],
+    { imported_by: string; approved_at: number | null; review_due_at: number | null }
+  >('select imported_by, approved_at, review_due_at from templates where id = ? and hash = ?');
   const approveTemplate = db.prepare(
     `update templates set approved_by = @by, approved_at = @at, review_due_at = @review_due_at
      where id = @id and hash = @hash`,
@@ -77,7 +78,9 @@ export function recordWrites(db: Connection): Handlers<Kinds> {
     },
     approve_template: ({ kind: _, ...approval }) => {
       const row = templateStanding.get(approval.id, approval.hash);
-      if (row === undefined || row.approved_at !== null) throw new Conflicted('wrong_state');
+      if (row === undefined) throw new Conflicted('wrong_state');
+      // Approving again is the review, at its time or before; without one there is nothing to renew.
+      if (row.approved_at !== null && row.review_due_at === null) throw new Conflicted('wrong_state');
       if (row.imported_by === approval.by) throw new Conflicted('same_person');
       approveTemplate.run(approval);
     },
