@@ -73,12 +73,7 @@ export function loadConfig(path: string): LoadedConfig {
     audience: (resource) => byResource.get(resource) ?? null,
     audiences,
     catalogue: faulty(absolute, () =>
-      catalogueOf(
-        audiences.map(({ resource, actions }) => ({
-          resource,
-          actions: Object.fromEntries(actions.map(({ name, labels }) => [name, { labels }])),
-        })),
-      ),
+      catalogueOf(config.audiences.map(({ resource, actions }) => ({ resource, actions }))),
     ),
     verifiers: verifiers.map((verifier) => verifier.policy),
     max_token_seconds: config.tokens.max_ttl,
@@ -86,25 +81,6 @@ export function loadConfig(path: string): LoadedConfig {
   };
   const templates = readTemplates(config, absolute, policy.catalogue);
   return { path: absolute, config, policy, verifiers, templates };
-}
-
-/** The actions of an audience with those of its catalogue, if it names one. */
-function withCatalogue(
-  audience: BrokerConfig['audiences'][number],
-  config_path: string,
-): Pick<AudiencePolicy, 'actions' | 'catalogue'> {
-  const file = audience.catalogue === undefined ? null : relativeTo(config_path, audience.catalogue);
-  const catalogue = file === null ? null : readCatalogue(file, audience.resource, audience.actions);
-  const names = new Set([...Object.keys(audience.actions), ...(catalogue?.actions.keys() ?? [])]);
-  const actions = [...names].map((name) => {
-    const { labels = [], description } = audience.actions[name] ?? {};
-    return {
-      name,
-      labels: [...new Set([...labels, ...(catalogue?.actions.get(name)?.labels ?? [])])],
-      ...(description !== undefined && { description }),
-    };
-  });
-  return { actions, ...(catalogue !== null && { catalogue }) };
 }
 
 /** Paths in the file are relative to it. */
