@@ -2,7 +2,13 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { LeaseRecord } from '../../src/ports.ts';
 import { ERP, inAnHour, newKey, type TestBroker } from '../support/broker.ts';
-import { type BundleBroker, credentialOf, startBundle, VAULT_AUDIENCE } from '../support/bundle.ts';
+import {
+  type BundleBroker,
+  credentialOf,
+  POSTGRES_ENTRY,
+  startBundle,
+  VAULT_AUDIENCE,
+} from '../support/bundle.ts';
 import { postgresBinaries } from '../support/postgres.ts';
 import type { VaultEmulator } from '../support/vault-emulator.ts';
 
@@ -70,6 +76,16 @@ describe.skipIf(bin === null)('a bundle of provider credentials', () => {
     expect(leases.map(({ state }) => state)).toEqual(['revoked', 'revoked']);
     expect(await bundle.postgresWorks(credentialOf(body, 'postgres_role'))).toBe(false);
     expect(bundle.vaultWorks(credentialOf(body, 'vault_secret'))).toBe(false);
+    expect(await bundle.roles()).toEqual([]);
+  });
+
+  it('is taken away at its own end, also where the mission goes on', async () => {
+    const { status, body } = await bundle.declare(await newKey(), {
+      authorization_details: [{ ...POSTGRES_ENTRY, max_ttl_seconds: 2 }],
+    });
+    expect(status).toBe(201);
+    expect(await bundle.postgresWorks(credentialOf(body, 'postgres_role'))).toBe(true);
+    expect((await settled(body.mission.id)).map(({ state }) => state)).toEqual(['expired']);
     expect(await bundle.roles()).toEqual([]);
   });
 

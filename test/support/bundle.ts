@@ -9,7 +9,7 @@ import { startPostgres, type TestPostgres } from './postgres.ts';
 import { startVaultEmulator, type VaultEmulator } from './vault-emulator.ts';
 
 export const VAULT_AUDIENCE = 'https://vault.example.com';
-const POSTGRES_ENTRY = {
+export const POSTGRES_ENTRY = {
   type: 'postgres_role',
   server: 'warehouse',
   database: 'sales',
