@@ -23,6 +23,11 @@ export function print(figure: string, value: number, unit: string, ratio?: numbe
   );
 }
 
+/** The same clock for every process of the machine. */
+export function monotonicMs(): number {
+  return Number(process.hrtime.bigint()) / 1e6;
+}
+
 export interface RawKey {
   readonly privateKey: KeyObject;
   readonly publicKey: KeyObject;
@@ -71,6 +76,10 @@ export interface BenchBroker {
   readonly child: ChildProcess;
   /** Microseconds of all threads of the broker's process since it started, and resident bytes. */
   usage(): Promise<{ readonly cpu_us: number; readonly rss_bytes: number }>;
+  /** Begins to watch the broker's event loop. */
+  watchLoop(): void;
+  /** Longest time, milliseconds, that the event loop was held since then; watching ends. */
+  heldLoop(): Promise<number>;
   stop(): Promise<void>;
 }
 
@@ -177,6 +186,12 @@ export async function startBenchBroker(
       const told = answer<{ cpu_us: number; rss_bytes: number }>('usage');
       child.send({ name: 'usage' });
       return told;
+    },
+    watchLoop: () => void child.send({ name: 'watch_loop' }),
+    async heldLoop() {
+      const told = answer<{ longest_ms: number }>('held_loop');
+      child.send({ name: 'held_loop' });
+      return (await told).longest_ms;
     },
     stop: () =>
       new Promise((resolve) => {

@@ -52,9 +52,11 @@ interface Compiled {
 export function createHttpServer(options: ServerOptions): Server {
   const exact = new Map<string, Route>();
   const patterned: Compiled[] = [];
+  const open: Compiled[] = [];
   for (const route of options.routes) {
     if (!route.hot) continue;
-    if (route.path.includes('{')) patterned.push({ route, segments: route.path.split('/') });
+    if (route.rest) open.push({ route, segments: route.path.split('/') });
+    else if (route.path.includes('{')) patterned.push({ route, segments: route.path.split('/') });
     else exact.set(`${route.method} ${route.path}`, route);
   }
   const app = expressApp(options);
@@ -69,6 +71,13 @@ export function createHttpServer(options: ServerOptions): Server {
     }
     for (const candidate of patterned) {
       const params = candidate.route.method === request.method ? match(candidate.segments, path) : null;
+      if (params) {
+        void serve(options, candidate.route, params, request, response);
+        return;
+      }
+    }
+    for (const candidate of open) {
+      const params = matchRest(candidate.segments, target);
       if (params) {
         void serve(options, candidate.route, params, request, response);
         return;
@@ -160,6 +169,7 @@ async function incomingOf(
   const [path = '/', query = ''] = (request.url ?? '/').split('?', 2);
   return {
     method: route.method as Method,
+    sent_method: request.method ?? '',
     path,
     params,
     query: new URLSearchParams(query),
@@ -243,6 +253,19 @@ function match(segments: readonly string[], path: string): Record<string, string
   return params;
 }
 
+/** As {@link match}, with everything from the last segment's `/` on as it was sent. */
+function matchRest(segments: readonly string[], target: string): Record<string, string> | null {
+  const fixed = segments.slice(0, -1);
+  const last = segments.at(-1) ?? '';
+  let end = 0;
+  for (let index = 1; index < fixed.length; index++) {
+    end = target.indexOf('/', end + 1);
+    if (end < 0) return null;
+  }
+  const params = match(fixed, target.slice(0, end));
+  return params && { ...params, [last.slice(1, -1)]: target.slice(end) };
+}
+
 function refusal(cause: unknown, style: ErrorStyle): Outgoing {
   const { status, headers, body } = wireError(cause, style);
   return { status, headers, json: body };
@@ -259,6 +282,8 @@ function problem(status: number, title: string): Outgoing {
 function send(response: ServerResponse, outgoing: Outgoing): void {
   if (response.destroyed) return;
   if (outgoing.stream) {
+    // It ends with its connection: framing each event as a chunk makes a thousand readers cost half as much again.
+    response.useChunkedEncodingByDefault = false;
     response.writeHead(outgoing.status, outgoing.headers);
     response.flushHeaders();
     outgoing.stream(sinkOf(response));
