@@ -65,20 +65,31 @@ export interface Catalogue {
 
 export class CatalogueError extends Error {
   override readonly name = 'CatalogueError';
+  /** The member at fault, such as `actions.mail.send.sinks[0].kind`. */
+  readonly at: string;
+
+  constructor(message: string, at = '') {
+    super(message);
+    this.at = at;
+  }
 }
 
-const LABELS: readonly Label[] = ['read', 'effect', 'consequential', 'external', 'sensitive', 'local'];
+export const LABELS: readonly Label[] = ['read', 'effect', 'consequential', 'external', 'sensitive', 'local'];
 const TRUST: readonly FieldTrust[] = ['system', 'counterparty', 'third_party', 'unknown'];
 
 function fail(at: string, why: string): never {
-  throw new CatalogueError(`catalogue: ${at}: ${why}`);
+  throw new CatalogueError(`catalogue: ${at}: ${why}`, at);
 }
 
 function asObject(value: unknown, at: string, members: readonly string[]): Record<string, unknown> {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) fail(at, 'expected an object');
   const record = value as Record<string, unknown>;
   for (const member of Object.keys(record)) {
-    if (!members.includes(member)) fail(`${at}.${member}`, `unknown member; known are ${members.join(', ')}`);
+    if (!members.includes(member))
+      fail(
+        at === 'catalogue' ? member : `${at}.${member}`,
+        `unknown member; known are ${members.join(', ')}`,
+      );
   }
   return record;
 }
@@ -175,7 +186,7 @@ export function parseCatalogue(value: unknown): Catalogue {
     actions.set(action, parseAction(action, entry, shared));
   return {
     audience: asText(record['audience'], 'audience'),
-    version: asText(String(record['version']), 'version'),
+    version: asText(record['version'] === undefined ? undefined : String(record['version']), 'version'),
     actions,
   };
 }
@@ -240,7 +251,7 @@ function matchesEnd(path: readonly string[], field: string): number {
   return exact * 2 + wanted.length;
 }
 
-/** The most specific field entry for a path of member names; `keys` entries are asked for apart. */
+/** Per action, because a service answers with the same few paths over and over. */
 const MEMO = new WeakMap<CataloguedAction, Map<string, ReturnedField | null>>();
 const MAX_MEMO = 512;
 

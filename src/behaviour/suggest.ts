@@ -344,7 +344,48 @@ export function describeMcpTools(list: unknown): DescribedAction[] {
 
 const METHODS = ['get', 'head', 'post', 'put', 'patch', 'delete'];
 
-/** Reads an OpenAPI 3 document; an action is its `operationId`, or `method path`. */
+/** `get.users.id` of `GET /users/{id}`: the form that actions have in authority. */
+function nameOf(method: string, path: string): string {
+  const segments = path.split('/').map((segment) => segment.replace(/[^A-Za-z0-9_-]/g, ''));
+  return [method, ...segments.filter((segment) => segment !== '')].join('.');
+}
+
+/** A schema, followed through references within the document; one that leads nowhere or in circles is empty. */
+function resolved(document: unknown, value: unknown): Record<string, unknown> {
+  let found = record(value);
+  for (let hops = 0; typeof found['$ref'] === 'string' && hops < 8; hops++) {
+    const [root, ...keys] = found['$ref'].split('/');
+    if (root !== '#') return {};
+    found = record(
+      keys.reduce<unknown>(
+        (node, key) => record(node)[key.replaceAll('~1', '/').replaceAll('~0', '~')],
+        document,
+      ),
+    );
+  }
+  return found['$ref'] === undefined ? found : {};
+}
+
+/** Member names that a 2xx answer has, of the object itself or of the items of its lists. */
+function returnsOf(document: unknown, operation: Record<string, unknown>): string[] {
+  const names = new Set<string>();
+  const walk = (value: unknown, depth: number): void => {
+    if (depth > 4 || names.size > 256) return;
+    const schema = resolved(document, value);
+    if (schema['items'] !== undefined) walk(schema['items'], depth + 1);
+    for (const part of Array.isArray(schema['allOf']) ? schema['allOf'] : []) walk(part, depth + 1);
+    for (const [name, inner] of Object.entries(record(schema['properties']))) {
+      names.add(name);
+      walk(inner, depth + 1);
+    }
+  };
+  for (const [status, answer] of Object.entries(record(operation['responses'])))
+    if (status.startsWith('2'))
+      walk(record(record(resolved(document, answer)['content'])['application/json'])['schema'], 0);
+  return [...names];
+}
+
+/** Reads an OpenAPI 3 document; an action is its `operationId`, or method and path. */
 export function describeOpenApi(document: unknown): DescribedAction[] {
   const paths = record(record(document)['paths']);
   const out: DescribedAction[] = [];
@@ -352,15 +393,16 @@ export function describeOpenApi(document: unknown): DescribedAction[] {
     for (const method of METHODS) {
       const operation = record(record(item)[method]);
       if (Object.keys(operation).length === 0) continue;
-      const listed = Array.isArray(operation['parameters']) ? operation['parameters'].map(record) : [];
-      const content = record(record(operation['requestBody'])['content']);
-      const body = record(record(content['application/json'])['schema']);
+      const listed = Array.isArray(operation['parameters']) ? operation['parameters'] : [];
+      const content = record(resolved(document, operation['requestBody'])['content']);
+      const body = resolved(document, record(content['application/json'])['schema']);
       out.push({
-        action: text(operation['operationId']) || `${method} ${path}`,
+        action: text(operation['operationId']) || nameOf(method, path),
         description: text(operation['summary']) || text(operation['description']),
         method,
         parameters: [
-          ...listed.map((parameter) => {
+          ...listed.map((given) => {
+            const parameter = resolved(document, given);
             const schema = typeOf(record(parameter['schema']));
             return {
               name: text(parameter['name']),
@@ -372,7 +414,7 @@ export function describeOpenApi(document: unknown): DescribedAction[] {
           }),
           ...parametersOf(record(body['properties']), body['required']),
         ],
-        returns: [],
+        returns: returnsOf(document, operation),
       });
     }
   }

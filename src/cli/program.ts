@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { ConfigFault } from '../config/yaml.ts';
 import { addAdminCommands } from './admin.ts';
 import { addAgentCommands } from './agent.ts';
+import { addCatalogueCommands } from './catalogue.ts';
 import { addLocalCommands } from './local.ts';
 import { addServeCommand } from './serve.ts';
 import { Failure, type Terminal } from './terminal.ts';
@@ -15,6 +16,7 @@ export async function runCli(argv: readonly string[], terminal: Terminal): Promi
     .configureOutput({ writeOut: (text) => terminal.out(text), writeErr: (text) => terminal.err(text) });
   addServeCommand(program, terminal);
   addLocalCommands(program, terminal);
+  addCatalogueCommands(program, terminal);
   addAdminCommands(program, terminal);
   addAgentCommands(program, terminal);
   try {

@@ -9,6 +9,7 @@ import { canonicalize } from '../domain/json.ts';
 import type { AudiencePolicy, TemplateDocument } from '../domain/policy.ts';
 import type { RegisteredVerifier } from '../keys/client-assertions.ts';
 import type { Policy } from '../ports.ts';
+import { readCatalogue } from './catalogue.ts';
 import { type BrokerConfig, brokerSchema, type SecretSource } from './schema.ts';
 import { templateOf, templateSchema } from './template-schema.ts';
 import { ConfigFault, readYaml } from './yaml.ts';
@@ -31,11 +32,7 @@ export function loadConfig(path: string): LoadedConfig {
     (audience): AudiencePolicy => ({
       resource: audience.resource,
       name: audience.name,
-      actions: Object.entries(audience.actions).map(([name, { labels, description }]) => ({
-        name,
-        labels,
-        ...(description !== undefined && { description }),
-      })),
+      ...withCatalogue(audience, absolute),
       token_alg: audience.token_alg,
       reserved: audience.reserved,
       max_staleness_seconds: audience.max_staleness,
@@ -73,7 +70,12 @@ export function loadConfig(path: string): LoadedConfig {
     audience: (resource) => byResource.get(resource) ?? null,
     audiences,
     catalogue: faulty(absolute, () =>
-      catalogueOf(config.audiences.map(({ resource, actions }) => ({ resource, actions }))),
+      catalogueOf(
+        audiences.map(({ resource, actions }) => ({
+          resource,
+          actions: Object.fromEntries(actions.map(({ name, labels }) => [name, { labels }])),
+        })),
+      ),
     ),
     verifiers: verifiers.map((verifier) => verifier.policy),
     max_token_seconds: config.tokens.max_ttl,
@@ -81,6 +83,25 @@ export function loadConfig(path: string): LoadedConfig {
   };
   const templates = readTemplates(config, absolute, policy.catalogue);
   return { path: absolute, config, policy, verifiers, templates };
+}
+
+/** The actions of an audience with those of its catalogue, if it names one. */
+function withCatalogue(
+  audience: BrokerConfig['audiences'][number],
+  config_path: string,
+): Pick<AudiencePolicy, 'actions' | 'catalogue'> {
+  const file = audience.catalogue === undefined ? null : relativeTo(config_path, audience.catalogue);
+  const catalogue = file === null ? null : readCatalogue(file, audience.resource, audience.actions);
+  const names = new Set([...Object.keys(audience.actions), ...(catalogue?.actions.keys() ?? [])]);
+  const actions = [...names].map((name) => {
+    const { labels = [], description } = audience.actions[name] ?? {};
+    return {
+      name,
+      labels: [...new Set([...labels, ...(catalogue?.actions.get(name)?.labels ?? [])])],
+      ...(description !== undefined && { description }),
+    };
+  });
+  return { actions, ...(catalogue !== null && { catalogue }) };
 }
 
 /** Paths in the file are relative to it. */

@@ -109,7 +109,15 @@ export const brokerSchema = z.strictObject({
               description: z.string().max(512).optional().describe('For people.'),
             }),
           )
-          .describe('The catalogue: every action that a token for this audience can name.'),
+          .default({})
+          .describe('Every action that a token for this audience can name, beside those of its catalogue.'),
+        catalogue: z
+          .string()
+          .min(1)
+          .optional()
+          .describe(
+            'A file with labels, destinations and trust by field (docs/containment.md); its actions and labels are added to those here. `sortie catalogue suggest` proposes one.',
+          ),
       }),
     )
     .default([])

@@ -82,6 +82,14 @@ function flatten(issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
   return nearestBranch.flatMap((inner) => flatten({ ...inner, path: [...issue.path, ...inner.path] }));
 }
 
+/** `line:column` of the value at `keys` in a file that parses. */
+export function placeOf(text: string, keys: readonly PropertyKey[]): string {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines });
+  const { line, col } = lines.linePos(offsetOf(document.contents, keys));
+  return `${line}:${col}`;
+}
+
 /** Where the value at `keys` (or its member `key`) begins; the nearest existing parent if it is missing. */
 function offsetOf(root: unknown, keys: readonly PropertyKey[], key?: string): number {
   let node: unknown = root;

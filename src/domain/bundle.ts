@@ -26,6 +26,8 @@ export interface Bundle {
   /** Read by the provenance and behaviour rules; opaque here. */
   readonly sinks: readonly JsonValue[];
   readonly field_trust: readonly JsonValue[];
+  /** Version of the audience's catalogue, which `sinks` and `field_trust` deliver. Absent: it has none. */
+  readonly catalogue_version?: string;
   readonly sequence_rules: readonly JsonValue[];
   readonly max_staleness_seconds: number;
   readonly max_token_seconds: number;
@@ -75,6 +77,9 @@ export function readBundle(payload: JsonObject): Bundle {
     sequence_rules: list(payload, 'sequence_rules', MAX_ACTIONS),
     max_staleness_seconds: positive(payload, 'max_staleness_seconds'),
     max_token_seconds: positive(payload, 'max_token_seconds'),
+    ...(payload['catalogue_version'] !== undefined && {
+      catalogue_version: text(payload, 'catalogue_version'),
+    }),
     ...(payload['processes'] !== undefined && { processes: positive(payload, 'processes') }),
   };
 }

@@ -1,4 +1,5 @@
 /** Templates and audiences: what an administrator configures and policy instantiates from. Pure types and rules. */
+import type { Catalogue } from '../behaviour/catalogue.ts';
 import type { AuthoritySet } from './authority/index.ts';
 import type { Tier } from './mission.ts';
 
@@ -52,4 +53,6 @@ export interface AudiencePolicy {
   /** Its JWT is used inside the broker and never handed out. */
   readonly reserved: boolean;
   readonly max_staleness_seconds: number;
+  /** What its actions mean for provenance. Without one the behaviour of its callers is not judged. */
+  readonly catalogue?: Catalogue;
 }

@@ -1,5 +1,7 @@
 /** `GET /verifier/bundle`: what a guard needs besides revocations, versioned and signed (wire profile 3). */
 import { createHash } from 'node:crypto';
+import type { Catalogue } from '../behaviour/catalogue.ts';
+import { type DeliveredCatalogue, deliverCatalogue } from '../behaviour/delivery.ts';
 import { BUNDLE_TYP } from '../domain/bundle.ts';
 import { Denied } from '../domain/denial.ts';
 import { canonicalize, type JsonObject } from '../domain/json.ts';
@@ -10,6 +12,15 @@ export interface SignedBundle {
   /** Digest of the content; also the ETag. Decisions name it. */
   readonly version: string;
   readonly jws: string;
+}
+
+const DELIVERED = new WeakMap<Catalogue, DeliveredCatalogue>();
+
+/** Once for each catalogue: the content is asked for more often than it changes. */
+function delivered(catalogue: Catalogue): DeliveredCatalogue {
+  const known = DELIVERED.get(catalogue) ?? deliverCatalogue(catalogue);
+  DELIVERED.set(catalogue, known);
+  return known;
 }
 
 /** The content without its signature: equal configurations and keys give equal versions. */
@@ -27,6 +38,7 @@ export function bundleContent(
     actions: audience.actions.map(({ name, labels }) => ({ name, labels })),
     sinks: [],
     field_trust: [],
+    ...(audience.catalogue !== undefined && delivered(audience.catalogue)),
     sequence_rules: [],
     max_staleness_seconds: audience.max_staleness_seconds,
     max_token_seconds: policy.max_token_seconds,
