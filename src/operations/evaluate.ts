@@ -110,7 +110,7 @@ async function judge(
       throw cause;
     }
   }
-  const refusal = await refusalOf(ports, request, claims, now);
+  const refusal = await refusalOf(ports, verifier, request, claims, now);
   if (refusal === null)
     for (const id of claims.mission.path) writes.push({ kind: 'require_active', id, at: now });
   return { refused: refusal, claims, writes };
@@ -118,12 +118,15 @@ async function judge(
 
 async function refusalOf(
   ports: Ports,
+  verifier: VerifierPolicy,
   request: EvaluationRequest,
   claims: TokenClaims,
   now: number,
 ): Promise<string | null> {
   const dead = await tokenRefusal(ports, claims, now);
   if (dead !== null) return dead;
+  // The broker counts no calls: whoever asks it for everything would spend an allotment without end.
+  if (claims.limits !== undefined && verifier.processes === undefined) return 'rules_unenforceable';
   const refused = permits(
     compile(claims.authorization_details),
     {

@@ -1,6 +1,8 @@
 /** Counted limits over a real broker and real guards: what a mission may do in all, it never does once more. */
+import { readFileSync, writeFileSync } from 'node:fs';
 import { exportJWK, SignJWT } from 'jose';
 import { afterEach, describe, expect, test } from 'vitest';
+import { parse, stringify } from 'yaml';
 import { accessTokenHash } from '../../src/domain/dpop.ts';
 import type { JsonObject } from '../../src/domain/json.ts';
 import { createGuard, type RunningGuard } from '../../src/sdk/resource/create-guard.ts';
@@ -228,6 +230,54 @@ describe('max_calls', () => {
     });
     expect(uncounted.status).toBe(400);
   });
+});
+
+test('a verifier that stops counting gets no more tokens, and the broker permits it none of those that are out', async () => {
+  const broker = await start({ config: counting(1) });
+  const { key, body } = await create(broker, { max_calls: 100 });
+  const url = `${ERP}/invoices/1`;
+  const evaluate = async () => {
+    const dpop = await broker.proof(key, 'GET', url, {
+      ath: accessTokenHash(body.access_token),
+      nonce: undefined,
+    });
+    const response = await fetch(`${broker.url}/access/v1/evaluation`, {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${await broker.assertion()}`,
+        'content-type': 'application/json',
+      },
+      body: JSON.stringify({
+        subject: { type: 'mission', id: body.mission_id },
+        action: { name: 'invoices.read' },
+        resource: { type: 'invoice', id: ERP },
+        context: {
+          access_token: body.access_token,
+          dpop,
+          method: 'GET',
+          url,
+          parameters: {},
+          amount: { amount: '10.00', currency: 'EUR' },
+        },
+      }),
+    });
+    return ((await response.json()) as { decision: boolean }).decision;
+  };
+  // Of a verifier that counts, this is the second opinion on a call that it counted.
+  expect(await evaluate()).toBe(true);
+  const silent = parse(readFileSync(broker.config_path, 'utf8')) as { verifiers: { processes?: number }[] };
+  for (const verifier of silent.verifiers) delete verifier.processes;
+  writeFileSync(broker.config_path, stringify(silent));
+  await broker.broker.reload();
+  expect(await evaluate()).toBe(false);
+  const renewed = await broker.token(key, {
+    grant_type: GRANT,
+    subject_token: await broker.evidence({ run: 'counted' }),
+    subject_token_type: JWT,
+    mission_id: body.mission_id,
+    resource: ERP,
+  });
+  expect([renewed.status, renewed.body.mission_denial_reason]).toEqual([400, 'unsupported_control']);
 });
 
 describe('max_egress_volume', () => {
