@@ -8,6 +8,7 @@ import { createAttestation } from './attesters/create.ts';
 import { issueEnrolmentCode, redeemEnrolmentCode } from './attesters/enrolment.ts';
 import type { AttestationRegistry } from './attesters/registry.ts';
 import { createProviders } from './compose-providers.ts';
+import { openGateways } from './config/gateways.ts';
 import { type LoadedConfig, loadConfig, readSecret, relativeTo } from './config/load.ts';
 import { templateOf, templateSchema } from './config/template-schema.ts';
 import { ConfigFault } from './config/yaml.ts';
@@ -128,6 +129,18 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     return createAttestation(from.config.attesters, { issuer: from.config.issuer, store });
   }
 
+  let gateways = gatewaysOf(loaded);
+  function gatewaysOf(from: LoadedConfig): ReturnType<typeof openGateways> {
+    try {
+      return openGateways(from.config.gateways, from.policy.audiences, (source) =>
+        readSecret(source, from.path, options.env),
+      );
+    } catch (cause) {
+      if (cause instanceof ConfigFault) throw cause;
+      throw new ConfigFault([`${from.path}: ${faultOf(cause)}`]);
+    }
+  }
+
   const keys = await openSigningKeys({
     store,
     seal,
@@ -203,6 +216,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     },
     metrics,
     overload: config.overload,
+    gateways: () => gateways,
     observe(event) {
       metrics.observe(event);
       if (event.cause !== undefined)
@@ -261,6 +275,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
       missions_seconds: retention.missions,
       credentials_seconds: retention.credentials,
       audit_seconds: retention.audit,
+      reports_seconds: retention.reports,
     });
     announceBundles();
   }
@@ -318,6 +333,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     async reload() {
       const next = loadConfig(options.config);
       requireUnchanged(loaded, next);
+      const opened = gatewaysOf(next);
       const attesting = attest(next);
       const before = { loaded, attestation };
       loaded = next;
@@ -331,6 +347,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
         attesting.close();
         throw cause;
       }
+      gateways = opened;
       before.attestation.close();
       void warm();
       announceBundles();

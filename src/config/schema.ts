@@ -7,6 +7,7 @@ import { attesterConfigSchema } from '../attesters/config.ts';
 import { TIERS } from '../domain/mission.ts';
 import { patternFault } from '../domain/pattern.ts';
 import { duration } from './duration.ts';
+import { gatewaySchema } from './gateways.ts';
 import { providersSchema } from './providers.ts';
 import { secretSchema } from './secret.ts';
 
@@ -166,6 +167,10 @@ export const brokerSchema = z.strictObject({
     .default([])
     .describe('Processes that check calls.'),
   providers: providersSchema,
+  gateways: z
+    .array(gatewaySchema)
+    .default([])
+    .describe('Gateways that ask about each request: APIs that need no code of their own.'),
   templates: z
     .strictObject({
       folder: z.string().min(1).describe('Template files (*.yaml) that are imported at start and on reload.'),
@@ -215,6 +220,9 @@ export const brokerSchema = z.strictObject({
         .prefault('7d')
         .describe('Records of expired credentials are kept for this long.'),
       audit: duration().prefault('400d').describe('Sealed audit segments are kept for this long.'),
+      reports: duration()
+        .prefault('30d')
+        .describe('Decisions and observations of verifiers are kept for this long.'),
     })
     .prefault({})
     .describe('What is pruned, and when.'),

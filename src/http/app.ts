@@ -18,6 +18,7 @@ import { authzenRoutes } from './routes/authzen.ts';
 import { decisionRoutes } from './routes/decisions.ts';
 import { type Enrolment, enrolmentRoutes } from './routes/enrolment.ts';
 import { eventRoutes } from './routes/events.ts';
+import { type Gateways, gatewayRoutes } from './routes/gateway.ts';
 import { metadataRoutes } from './routes/metadata.ts';
 import { assertionOf, verifierRoutes } from './routes/verifiers.ts';
 import { createHttpServer, type RequestObservation } from './server.ts';
@@ -34,6 +35,7 @@ export interface AppParts {
   readonly rotateKeys: (emergency: boolean, actor: string) => Promise<unknown>;
   readonly metrics: { readonly content_type: string; text(): Promise<string> };
   readonly overload: OverloadPolicy;
+  readonly gateways: Gateways;
   /** False until a person confirmed the block list of a restored backup. */
   readonly issuing: () => boolean;
   readonly confirmRestore: (actor: string, reason: string) => Promise<void>;
@@ -48,6 +50,7 @@ export function routeTable(parts: AppParts): Route[] {
     ...verifierRoutes(ports, parts),
     ...authzenRoutes(ports),
     ...eventRoutes(reports),
+    ...gatewayRoutes(ports, parts.gateways),
     ...metadataRoutes(ports, parts.statusList),
     ...adminRoutes(ports, parts),
     ...adminOperationRoutes(parts),

@@ -26,6 +26,8 @@ export interface Incoming {
   readonly method: Method;
   /** As routed, without query; never used to build a URL that a proof is checked against. */
   readonly path: string;
+  /** The method of the request itself; another one than {@link method} only where the route takes any. */
+  readonly sent_method: string;
   readonly params: Readonly<Record<string, string>>;
   readonly query: URLSearchParams;
   readonly headers: IncomingHttpHeaders;
@@ -84,6 +86,11 @@ export interface Route {
   readonly errors: ErrorStyle;
   /** Runs ahead of Express. */
   readonly hot?: boolean;
+  /**
+   * Takes every method, and its last `{name}` is the rest of the raw request target, query included, from its `/` on.
+   * Hot routes only.
+   */
+  readonly rest?: boolean;
   readonly max_body_bytes?: number;
   readonly describe: RouteDescription;
   handle(incoming: Incoming): Promise<Outgoing> | Outgoing;

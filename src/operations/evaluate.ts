@@ -11,10 +11,13 @@ import { tokenRefusal } from './liveness.ts';
 import { TOKEN_TYP } from './mint.ts';
 
 export interface EvaluationRequest {
-  readonly subject: { readonly type: 'mission'; readonly id: string };
+  /** Null where the caller knows no mission but the token's own. */
+  readonly subject: { readonly type: 'mission'; readonly id: string } | null;
   readonly action: string;
   readonly resource: string;
   readonly access_token: string;
+  /** How the token was presented, where the caller knows: a bound token is never a bearer token. */
+  readonly scheme?: 'DPoP' | 'Bearer';
   /** Required for a bound token: the DPoP proof of the call itself. */
   readonly proof?: string;
   /** Of the call, as the verifier saw it. */
@@ -28,6 +31,8 @@ export interface Evaluation {
   readonly decision: boolean;
   /** A stable code; for the verifier's log and, where the profile allows it, the agent. */
   readonly reason: string;
+  /** Whose call it was, if it was permitted. */
+  readonly caller?: { readonly mission_id: string; readonly client_id: string };
 }
 
 /** Proofs seen at evaluations are remembered apart from those at the token endpoint. */
@@ -56,6 +61,7 @@ export async function evaluate(
       details: {
         action: request.action,
         resource: request.resource,
+        audience: verifier.audience,
         reason: judged.refused ?? 'permitted',
         ...(judged.claims && { jti: judged.claims.jti }),
       },
@@ -69,7 +75,14 @@ export async function evaluate(
     if (!(cause instanceof WriteConflict)) throw cause;
     return { decision: false, reason: cause.conflict === 'replayed' ? 'proof_replayed' : 'mission_changed' };
   }
-  return { decision: permitted, reason: judged.refused ?? 'permitted' };
+  return {
+    decision: permitted,
+    reason: judged.refused ?? 'permitted',
+    ...(permitted &&
+      judged.claims && {
+        caller: { mission_id: judged.claims.mission.id, client_id: judged.claims.client_id },
+      }),
+  };
 }
 
 interface Judged {
@@ -88,7 +101,9 @@ async function judge(
   const refuse = (refused: string): Judged => ({ refused, claims: null, writes: [] });
   const claims = await ports.tokens.verify(request.access_token, TOKEN_TYP, now);
   if (claims === null || claims.aud !== verifier.audience) return refuse('token_invalid');
-  if (request.subject.id !== claims.mission.id) return refuse('token_invalid');
+  if (request.subject !== null && request.subject.id !== claims.mission.id) return refuse('token_invalid');
+  if (request.scheme !== undefined && (claims.cnf === undefined) !== (request.scheme === 'Bearer'))
+    return refuse('scheme_mismatch');
   const writes: Write[] = [];
   if (claims.cnf !== undefined) {
     if (request.method === undefined || request.url === undefined) return refuse('proof_missing');
