@@ -16,6 +16,9 @@ export function tierSatisfies(have: Tier, required: Tier): boolean {
   return TIERS.indexOf(have) <= TIERS.indexOf(required);
 }
 
+/** Missions in a line, the root included (wire profile 2.5). */
+export const MAX_PATH = 8;
+
 /** States as stored. `expired` is judged by the clock first, see {@link stateAt}. */
 export const MISSION_STATES = ['active', 'suspended', 'revoked', 'completed', 'expired', 'cascaded'] as const;
 export type MissionState = (typeof MISSION_STATES)[number];

@@ -21,6 +21,7 @@ import {
   WriteConflict,
 } from '../ports.ts';
 import { commit, ONCE_EVIDENCE, ONCE_PROOF } from './conflicts.ts';
+import type { Parent } from './delegate.ts';
 import type { PlannedToken } from './mint.ts';
 import { newPurse } from './purse.ts';
 
@@ -34,6 +35,8 @@ export interface Declaration {
   /** Fingerprint of what was asked, kept with `creation_request_id`. */
   readonly fingerprint: string | null;
   readonly refuse_narrowing: boolean;
+  /** For a child mission. */
+  readonly parent?: Parent;
   readonly now: number;
 }
 
@@ -50,7 +53,7 @@ export interface PreparedMission {
 
 /** @throws Denied */
 export async function prepareMission(ports: Ports, declaration: Declaration): Promise<PreparedMission> {
-  const { evidence, proof, declared, now } = declaration;
+  const { evidence, proof, declared, parent, now } = declaration;
   const policy = ports.policy();
   requireSupportedControls(declared.intent.controls);
   for (const resource of declared.intent.resources)
@@ -89,6 +92,7 @@ export async function prepareMission(ports: Ports, declaration: Declaration): Pr
     proposal: declaration.proposal,
     template,
     catalogue: policy.catalogue,
+    ...(parent && { parent: { authority: parent.authority, expires_at: parent.mission.expires_at } }),
     now,
   });
   // Whole seconds are what tokens can say: a mission that ends within this one could never hold any.
@@ -100,9 +104,10 @@ export async function prepareMission(ports: Ports, declaration: Declaration): Pr
       detail: `narrowing is refused, and ${grant.narrowed.length} cut(s) would be needed; the first by ${grant.narrowed[0]?.rule}`,
     });
 
-  const purse = newPurse(policy, declared.intent.controls, template, grant.authority);
-
-  const id = ports.chance.id('msn');
+  const id = parent?.child_id ?? ports.chance.id('msn');
+  const path = [...(parent?.mission.path ?? []), id];
+  const limited = { id, path, intent: declared.intent, authority: grant.authority };
+  const purse = await newPurse(ports, limited, template);
   const slot = ports.slots.reserve();
   const mission: Mission = {
     id,
@@ -112,13 +117,14 @@ export async function prepareMission(ports: Ports, declaration: Declaration): Pr
     expires_at: grant.expires_at,
     state_since: now,
     state_reason: null,
-    sub: evidence.agent,
+    // Tokens of a tree name its root; `act` names who acts, innermost the one before (RFC 8693 section 4.1).
+    sub: parent?.mission.sub ?? evidence.agent,
     agent: evidence.agent,
     instance: evidence.instance,
     jkt: proof.jkt,
-    parent_id: null,
-    path: [id],
-    act: null,
+    parent_id: parent?.mission.id ?? null,
+    path,
+    act: parent ? { sub: evidence.agent, ...(parent.mission.act && { act: parent.mission.act }) } : null,
     attester: evidence.attester,
     rule: evidence.rule,
     tier: evidence.tier,
@@ -136,8 +142,9 @@ export async function prepareMission(ports: Ports, declaration: Declaration): Pr
     status_index: slot.index,
     derivations: 1,
     max_derivations: grant.max_derivations,
-    declared_by: 'agent',
-    tainted: false,
+    // A child's task was declared by its parent, which is not the key that carries it out.
+    declared_by: parent ? 'launcher' : 'agent',
+    tainted: parent?.mission.tainted ?? false,
     attest_every_seconds: template.attest_every_seconds,
     last_attested_at: now,
     token_ttl_seconds: template.token_ttl_seconds,
@@ -213,7 +220,9 @@ export async function storeMission(
       // A slot that turned out to be taken is not given back.
       const taken = cause instanceof WriteConflict && cause.conflict === 'slot_taken';
       if (!taken) ports.slots.release(slot);
-      if (!taken || attempt >= SLOT_RETRIES) throw cause;
+      // Another child spent the limit of a mission above meanwhile: see what is left of it.
+      const outrun = cause instanceof WriteConflict && cause.conflict === 'limit_exhausted';
+      if (!(taken || outrun) || attempt >= SLOT_RETRIES) throw cause;
     }
   }
 }
@@ -342,6 +351,7 @@ export function recordCreation(
     rule: mission.rule,
     tier: mission.tier,
     evidence_digest: mission.evidence_digest,
+    ...(mission.parent_id !== null && { parent: mission.parent_id, path: [...mission.path] }),
     template: { ...mission.template },
     policy_version: mission.policy_version,
     dispatch_rule: prepared.dispatch_rule,

@@ -3,12 +3,16 @@ import { type AuthoritySet, parseAuthoritySet } from '../domain/authority/index.
 import { Denied, malformed } from '../domain/denial.ts';
 import { type ParsedIntent, parseIntentEnvelope } from '../domain/intent.ts';
 import { parseJson } from '../domain/json.ts';
+import { readObject, readText } from '../domain/reader.ts';
 import type { Evidence, EvidenceType } from '../ports.ts';
 
 export const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
 /** The drafts' name for the same exchange (wire profile 5.1). */
 export const MISSION_DISPATCH = 'urn:ietf:params:oauth:grant-type:mission-dispatch';
 export const ACCESS_TOKEN_TYPE = 'urn:ietf:params:oauth:token-type:access_token';
+
+/** What a reservation of a child mission returns; works once, for 60 s. */
+export const DELEGATION_TYPE = 'urn:sortie:token-type:delegation';
 
 export const EVIDENCE_TYPES: readonly EvidenceType[] = [
   'urn:ietf:params:oauth:token-type:jwt',
@@ -43,7 +47,19 @@ export type ExchangeParameter = (typeof EXCHANGE_PARAMETERS)[number];
 export type ExchangeAsk =
   | { readonly kind: 'create'; readonly evidence: Evidence; readonly declared: ParsedIntent }
   | { readonly kind: 'renew'; readonly evidence: Evidence; readonly mission_id: string }
-  | { readonly kind: 'exchange'; readonly token: string };
+  | { readonly kind: 'exchange'; readonly token: string }
+  | DelegationAsk
+  /** The child's side: its own evidence, with the grant that names it. */
+  | { readonly kind: 'activate'; readonly evidence: Evidence; readonly grant: string };
+
+/** The parent's side: a child mission for another agent. */
+export interface DelegationAsk {
+  readonly kind: 'delegate';
+  readonly token: string;
+  /** Agent id of the child. */
+  readonly child: string;
+  readonly declared: ParsedIntent;
+}
 
 export interface ExchangeRequest {
   readonly ask: ExchangeAsk;
@@ -64,14 +80,16 @@ export function parseExchange(form: ReadonlyMap<string, string>): ExchangeReques
   if (grant_type !== TOKEN_EXCHANGE && grant_type !== MISSION_DISPATCH)
     throw new Denied({ tag: 'unsupported_grant_type' });
   const wanted_type = form.get('requested_token_type');
-  if (wanted_type !== undefined && wanted_type !== ACCESS_TOKEN_TYPE)
-    throw malformed(`requested_token_type may only be ${ACCESS_TOKEN_TYPE}`);
+  const issues = form.has('child_actor') ? DELEGATION_TYPE : ACCESS_TOKEN_TYPE;
+  if (wanted_type !== undefined && wanted_type !== issues)
+    throw malformed(`requested_token_type may only be ${issues}`);
   const narrowing = form.get('narrowing');
   if (narrowing !== undefined && narrowing !== 'refuse') throw malformed('narrowing may only be "refuse"');
   const details = form.get('authorization_details');
   return {
     ask: parseAsk(form),
-    resource: required(form, 'resource', 2048),
+    // A delegation grant is no token for anybody: the child names the audience of its own.
+    resource: form.has('child_actor') ? '' : required(form, 'resource', 2048),
     proposal: details === undefined ? null : parseAuthoritySet(parseJson(details), 'authorization_details'),
     template_id: optional(form, 'template_id'),
     creation_request_id: optional(form, 'creation_request_id'),
@@ -85,13 +103,9 @@ function parseAsk(form: ReadonlyMap<string, string>): ExchangeAsk {
   const type = required(form, 'subject_token_type');
   const intent = form.get('mission_intent');
   const mission_id = form.get('mission_id');
-  if (form.has('child_actor') || form.has('delegation'))
-    throw new Denied({
-      tag: 'access_denied',
-      reason: 'delegation_not_permitted',
-      detail: 'no template of this broker permits delegation',
-    });
   if (type === ACCESS_TOKEN_TYPE) {
+    if (form.has('child_actor')) return parseDelegation(form, token, intent);
+    if (form.has('delegation')) throw malformed('a delegation is redeemed with evidence, not with a token');
     if (intent !== undefined || mission_id !== undefined)
       throw malformed(
         'a mission token is exchanged within its own mission: no mission_intent, no mission_id',
@@ -102,6 +116,18 @@ function parseAsk(form: ReadonlyMap<string, string>): ExchangeAsk {
   if (evidence_type === undefined)
     throw malformed(`subject_token_type must be ${ACCESS_TOKEN_TYPE} or one of ${EVIDENCE_TYPES.join(', ')}`);
   const evidence = { type: evidence_type, token };
+  if (form.has('child_actor')) throw malformed('child_actor goes with a token of the parent mission');
+  if (form.has('delegation')) {
+    for (const name of [
+      'mission_intent',
+      'mission_id',
+      'authorization_details',
+      'template_id',
+      'creation_request_id',
+    ])
+      if (form.has(name)) throw malformed(`${name} is decided by the delegation`);
+    return { kind: 'activate', evidence, grant: required(form, 'delegation', SUBJECT_TOKEN_MAX) };
+  }
   if (intent !== undefined && mission_id !== undefined)
     throw malformed('mission_intent creates a mission and mission_id renews one: give one of them');
   if (intent !== undefined)
@@ -113,6 +139,18 @@ function parseAsk(form: ReadonlyMap<string, string>): ExchangeAsk {
   }
   // There are no ungoverned tokens: evidence alone buys nothing.
   throw malformed('mission_intent or mission_id is required with evidence');
+}
+
+function parseDelegation(
+  form: ReadonlyMap<string, string>,
+  token: string,
+  intent: string | undefined,
+): DelegationAsk {
+  if (intent === undefined) throw malformed('mission_intent is required with child_actor');
+  if (form.has('mission_id')) throw malformed('a child mission gets its id from the broker');
+  const actor = readObject(parseJson(required(form, 'child_actor', 1024)), 'child_actor', ['sub']);
+  const child = readText(actor['sub'], 'child_actor.sub', 256);
+  return { kind: 'delegate', token, child, declared: parseIntentEnvelope(parseJson(intent)) };
 }
 
 function required(form: ReadonlyMap<string, string>, name: ExchangeParameter, max_length = ID_MAX): string {

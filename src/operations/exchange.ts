@@ -19,16 +19,17 @@ import {
 } from '../ports.ts';
 import { commit } from './conflicts.ts';
 import {
+  type Declaration,
   findCreation,
   fingerprintOf,
   mayHaveLostRace,
   narrowedAtCreation,
   possession,
-  type StoredMission,
   selectorsOf,
   spend,
   storeMission,
 } from './create-mission.ts';
+import { redeemGrant } from './delegate.ts';
 import type { ExchangeRequest } from './exchange-request.ts';
 import { awake } from './lifecycle.ts';
 import { type MintedToken, planToken, signToken, TOKEN_TYP } from './mint.ts';
@@ -75,6 +76,15 @@ export async function exchange(
         () => renew(ports, request, mission_id, evidence, verified, audience, now),
       );
     }
+    case 'activate': {
+      const { grant } = request.ask;
+      const evidence = await appraise(ports, request.ask.evidence, verified, request.client_id, now);
+      return recordingRefusals(ports, attested(ports, evidence, now, { resource: request.resource }), () =>
+        activate(ports, request, grant, evidence, verified, audience, now),
+      );
+    }
+    case 'delegate':
+      throw malformed('a delegation is no exchange');
     case 'exchange':
       return exchangeToken(ports, request, request.ask.token, verified, audience, now);
   }
@@ -103,13 +113,11 @@ async function create(
   audience: AudiencePolicy,
   now: number,
 ): Promise<ExchangeAnswer> {
-  if (!declared.intent.resources.includes(request.resource))
-    throw malformed('resource is not among intent.resources');
   const fingerprint = fingerprintOf(declared, request.proposal, request.resource, request.template_id);
   const repeated = await findCreation(ports, evidence, proof, request.creation_request_id, fingerprint);
   if (repeated) return renew(ports, request, repeated.id, evidence, proof, audience, now);
 
-  const declaration = {
+  const declaration: Declaration = {
     evidence,
     proof,
     declared,
@@ -120,18 +128,8 @@ async function create(
     refuse_narrowing: request.refuse_narrowing,
     now,
   };
-  let stored: StoredMission;
   try {
-    stored = await storeMission(ports, declaration, ({ mission, template, purse }) => {
-      const { authority } = deriveToken({
-        effective: mission.authority,
-        created: mission.authority,
-        resource: request.resource,
-        wanted: null,
-      });
-      const cap_at = evidence.caps_token ? evidence.expires_at : null;
-      return [planToken(ports, { mission, template, audience, authority, cap_at, purse, now })];
-    });
+    return await firstToken(ports, request, declaration, audience, []);
   } catch (cause) {
     // Two requests with one creation_request_id raced: the loser joins the winner's mission.
     const winner = mayHaveLostRace(cause)
@@ -140,6 +138,63 @@ async function create(
     if (winner) return renew(ports, request, winner.id, evidence, proof, audience, now);
     throw cause;
   }
+}
+
+/** The child's first token: its own evidence and key, under the mission that its grant names. */
+async function activate(
+  ports: Ports,
+  request: ExchangeRequest,
+  grant: string,
+  evidence: ValidatedEvidence,
+  proof: VerifiedProof,
+  audience: AudiencePolicy,
+  now: number,
+): Promise<ExchangeAnswer> {
+  const { writes, ...redeemed } = await redeemGrant(ports, grant, evidence, proof, now);
+  const declaration: Declaration = {
+    ...redeemed,
+    evidence,
+    proof,
+    creation_request_id: null,
+    fingerprint: null,
+    refuse_narrowing: request.refuse_narrowing,
+    now,
+  };
+  try {
+    return await firstToken(ports, request, declaration, audience, writes);
+  } catch (cause) {
+    // The mission that the grant names exists: it was redeemed before.
+    if (cause instanceof WriteConflict && cause.conflict === 'duplicate')
+      throw new Denied({ tag: 'unknown_mission' }, 'the delegation grant was redeemed before');
+    throw cause;
+  }
+}
+
+async function firstToken(
+  ports: Ports,
+  request: ExchangeRequest,
+  declaration: Declaration,
+  audience: AudiencePolicy,
+  more: readonly Write[],
+): Promise<ExchangeAnswer> {
+  const { evidence, declared, now } = declaration;
+  if (!declared.intent.resources.includes(request.resource))
+    throw malformed('resource is not among intent.resources');
+  const stored = await storeMission(
+    ports,
+    declaration,
+    ({ mission, template, purse }) => {
+      const { authority } = deriveToken({
+        effective: mission.authority,
+        created: mission.authority,
+        resource: request.resource,
+        wanted: null,
+      });
+      const cap_at = evidence.caps_token ? evidence.expires_at : null;
+      return [planToken(ports, { mission, template, audience, authority, cap_at, purse, now })];
+    },
+    () => more,
+  );
   const [planned] = stored.planned;
   if (!planned) throw new Error('a mission without its first token');
   return { token: await signToken(ports, planned), mission: stored.mission, narrowed: stored.narrowed };

@@ -6,11 +6,15 @@ import { parseIntent } from '../../domain/intent.ts';
 import { readObject, readText, rfc3339 } from '../../domain/reader.ts';
 import { completeMission } from '../../operations/complete.ts';
 import { declare } from '../../operations/declare.ts';
+import { reserveChild } from '../../operations/delegate.ts';
 import { exchange } from '../../operations/exchange.ts';
 import {
   ACCESS_TOKEN_TYPE,
+  DELEGATION_TYPE,
+  type DelegationAsk,
   EVIDENCE_TYPES,
   EXCHANGE_PARAMETERS,
+  type ExchangeRequest,
   parseExchange,
 } from '../../operations/exchange-request.ts';
 import { readManifest } from '../../operations/read-manifest.ts';
@@ -40,15 +44,23 @@ const tokenForm = z
     template_id: z.string().optional(),
     creation_request_id: z.string().optional().describe('Makes a repeated creation harmless.'),
     narrowing: z.literal('refuse').optional(),
-    requested_token_type: z.literal(ACCESS_TOKEN_TYPE).optional(),
+    requested_token_type: z.enum([ACCESS_TOKEN_TYPE, DELEGATION_TYPE]).optional(),
+    child_actor: z
+      .string()
+      .optional()
+      .describe('JSON {"sub"}: with a token and mission_intent, reserves a child mission.'),
+    delegation: z
+      .string()
+      .optional()
+      .describe('A grant from such a reservation, with the evidence of the child.'),
     client_id: z.string().optional().describe('May be left out; must be the attested agent.'),
   })
   .describe(`Parameters: ${EXCHANGE_PARAMETERS.join(', ')}. Each at most once.`);
 
 const tokenAnswer = z.object({
   access_token: z.string(),
-  issued_token_type: z.literal(ACCESS_TOKEN_TYPE),
-  token_type: z.enum(['DPoP', 'Bearer']),
+  issued_token_type: z.enum([ACCESS_TOKEN_TYPE, DELEGATION_TYPE]),
+  token_type: z.enum(['DPoP', 'Bearer', 'N_A']),
   expires_in: z.number().int(),
   authorization_details: detailsSchema,
   narrowed: narrowedSchema,
@@ -71,6 +83,23 @@ const declaration = z.object({
   template_id: z.string().optional(),
   creation_request_id: z.string().optional(),
 });
+
+/** RFC 8693 section 2.2.1: what is issued is no access token, so its type is `N_A`. */
+async function delegated(ports: Ports, request: ExchangeRequest, ask: DelegationAsk, incoming: Incoming) {
+  const proof = await ports.proofs.verify(header(incoming, 'dpop'), {
+    method: 'POST',
+    url: `${ports.policy().issuer}/token`,
+    now: ports.clock.now(),
+  });
+  const reserved = await reserveChild(ports, ask, request.proposal, request.template_id, proof);
+  return json(200, {
+    access_token: reserved.grant,
+    issued_token_type: DELEGATION_TYPE,
+    token_type: 'N_A',
+    expires_in: reserved.expires_in,
+    mission_id: reserved.mission_id,
+  });
+}
 
 export function agentRoutes(ports: Ports): Route[] {
   const urlOf = (path: string) => `${ports.policy().issuer}${path}`;
@@ -102,6 +131,7 @@ export function agentRoutes(ports: Ports): Route[] {
       },
       async handle(incoming) {
         const request = parseExchange(readForm(incoming));
+        if (request.ask.kind === 'delegate') return delegated(ports, request, request.ask, incoming);
         const answer = await exchange(ports, request, {
           header: header(incoming, 'dpop'),
           url: urlOf('/token'),
