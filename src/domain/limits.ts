@@ -106,48 +106,76 @@ export function allotmentOf(left: number, tokens: number, processes: number): nu
   return processes * Math.min(parts, Math.ceil(left / (Math.max(1, tokens) * processes)));
 }
 
-/** What a mission may still give to its tokens, while they are planned. */
-export class Purse {
-  readonly #left: Map<CountedControl, number>;
-  readonly #limits: CountedLimits;
-  readonly #fresh: boolean;
+/** The counted limits of one mission, and what is stored of them. */
+export interface Account {
+  readonly mission_id: string;
+  readonly limits: CountedLimits;
+  /** Null for a mission that is not stored yet. */
+  readonly allowances: readonly Allowance[] | null;
+}
 
-  /** @param allowances as stored; null for a mission that is not stored yet */
-  constructor(limits: CountedLimits, allowances: readonly Allowance[] | null) {
-    this.#limits = limits;
-    this.#fresh = allowances === null;
-    this.#left = new Map();
-    for (const control of COUNTED_CONTROLS) {
-      const max = limits[control];
-      if (max === undefined) continue;
-      const stored = allowances?.find((allowance) => allowance.control === control);
-      this.#left.set(control, Math.max(0, (stored?.max ?? max) - (stored?.reserved ?? 0)));
-    }
+/** One part of an allotment: what a token takes out of one limit of one mission. */
+export interface Taken {
+  readonly mission_id: string;
+  readonly control: CountedControl;
+  /** The whole limit. */
+  readonly max: number;
+  readonly amount: number;
+}
+
+interface Left {
+  readonly mission_id: string;
+  readonly max: number;
+  readonly fresh: boolean;
+  left: number;
+}
+
+/**
+ * What a mission may still give to its tokens, while they are planned. A child spends its parents' limits with its
+ * own: delegating never makes more of them.
+ */
+export class Purse {
+  readonly #left = new Map<CountedControl, Left[]>();
+
+  /** @param accounts of the mission and of every mission above it */
+  constructor(accounts: readonly Account[]) {
+    for (const { mission_id, limits, allowances } of accounts)
+      for (const control of COUNTED_CONTROLS) {
+        const max = limits[control];
+        if (max === undefined) continue;
+        const stored = allowances?.find((allowance) => allowance.control === control);
+        const left = Math.max(0, (stored?.max ?? max) - (stored?.reserved ?? 0));
+        const all = this.#left.get(control) ?? [];
+        this.#left.set(control, [...all, { mission_id, max, fresh: allowances === null, left }]);
+      }
   }
 
   /**
-   * Takes one token's allotments: the token's `limits`, and with each the whole limit that it is a part of.
+   * Takes one token's allotments, the same amount out of each limit that counts the same thing.
+   * @param tokens how many tokens will share what is left, this one included
    * @throws Denied `unsupported_control` where nobody counts, `limit_exhausted` when nothing is left
    */
-  take(
-    counting: Counting | null,
-    tokens: number,
-  ): readonly { readonly control: CountedControl; readonly max: number; readonly amount: number }[] {
-    const taken = [...this.#left].map(([control, left]) => {
+  take(counting: Counting | null, tokens: number): readonly Taken[] {
+    const parts = [...this.#left].map(([control, all]) => {
       if (!counts(counting, control)) throw unsupported(control);
-      const amount = allotmentOf(left, tokens, counting.processes);
-      if (amount === null) throw this.#exhausted(control, counting.processes);
-      return { control, max: this.#limits[control] ?? 0, amount };
+      const smallest = all.reduce((one, other) => (other.left < one.left ? other : one));
+      const amount = allotmentOf(smallest.left, tokens, counting.processes);
+      if (amount === null) throw exhausted(control, smallest, counting.processes);
+      return { control, all, amount };
     });
-    for (const { control, amount } of taken) this.#left.set(control, (this.#left.get(control) ?? 0) - amount);
-    return taken;
+    return parts.flatMap(({ control, all, amount }) =>
+      all.map((one) => {
+        one.left -= amount;
+        return { mission_id: one.mission_id, control, max: one.max, amount };
+      }),
+    );
   }
+}
 
-  #exhausted(control: CountedControl, processes: number): Denied {
-    if (this.#fresh)
-      return malformed(
-        `${control} is too small to be divided: each token needs at least ${processes}, one for each process that checks calls`,
-      );
-    return new Denied({ tag: 'dead_mission', error: 'limit_exhausted' }, `${control} is used up`);
-  }
+function exhausted(control: CountedControl, limit: Left, processes: number): Denied {
+  if (limit.fresh)
+    return malformed(
+      `${control} is too small to be divided: each token needs at least ${processes}, one for each process that checks calls`,
+    );
+  return new Denied({ tag: 'dead_mission', error: 'limit_exhausted' }, `${control} is used up`);
 }

@@ -29,7 +29,7 @@ import { issueLeases, type LiveLease, type PlannedLease, planLeases, replaceLeas
 import { awake, intervene } from './lifecycle.ts';
 import { type DeliveredValue, type Manifest, manifestOf } from './manifest.ts';
 import { type PlannedToken, planToken, signToken } from './mint.ts';
-import { storedPurse } from './purse.ts';
+import { scarcest, storedPurse } from './purse.ts';
 import { attested, recordingRefusals } from './refusals.ts';
 
 /** Renewals race with containments; each retry sees the newer version. */
@@ -235,7 +235,7 @@ async function deliver(
       ),
       ...leases.map(({ credential, deliver }) => [credential.id, { value: deliver }] as const),
     ]),
-    await ports.store.allowances(mission.id),
+    await scarcest(ports, mission),
     now,
   );
 }

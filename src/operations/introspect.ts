@@ -4,6 +4,7 @@ import type { Ports, TokenClaims, VerifierPolicy } from '../ports.ts';
 import { tokenRefusal } from './liveness.ts';
 import { type RemainingLimits, remainingLimits } from './manifest.ts';
 import { TOKEN_TYP } from './mint.ts';
+import { scarcest } from './purse.ts';
 
 /** The one answer for every token that is not good, whatever the cause (RFC 7662 section 2.2). */
 const INACTIVE: JsonObject = { active: false };
@@ -24,5 +25,5 @@ export async function introspect(ports: Ports, verifier: VerifierPolicy, token: 
 async function leftOfMission(ports: Ports, claims: TokenClaims): Promise<RemainingLimits | null> {
   if (claims.limits === undefined) return null;
   const mission = await ports.store.mission(claims.mission.id);
-  return mission && remainingLimits(mission, await ports.store.allowances(mission.id));
+  return mission && remainingLimits(mission, await scarcest(ports, mission));
 }

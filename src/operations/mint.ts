@@ -1,7 +1,7 @@
 /** From a live mission to one token: claims, record, signature; in that order. */
 import { type AuthoritySet, effective } from '../domain/authority/index.ts';
 import { Denied } from '../domain/denial.ts';
-import { countingAt, type Purse } from '../domain/limits.ts';
+import { countingAt, type Purse, type Taken } from '../domain/limits.ts';
 import type { Mission } from '../domain/mission.ts';
 import { tokenExpiry } from '../domain/mission.ts';
 import type { AudiencePolicy, TemplateDocument } from '../domain/policy.ts';
@@ -103,12 +103,12 @@ export function planToken(
     token_type: bearer ? 'Bearer' : 'DPoP',
     credential,
     write: { kind: 'insert_credential', credential },
-    reserves: allotted.map((part) => ({ kind: 'reserve_allotment', mission_id: mission.id, ...part })),
+    reserves: allotted.map((part) => ({ kind: 'reserve_allotment', ...part })),
   };
 }
 
 /** This token's part of each counted limit of the mission. */
-function allot(ports: Ports, request: Parameters<typeof planToken>[1]): ReturnType<Purse['take']> {
+function allot(ports: Ports, request: Parameters<typeof planToken>[1]): readonly Taken[] {
   const { mission, audience, purse, now } = request;
   if (purse === null) return [];
   const policy = ports.policy();

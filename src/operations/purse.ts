@@ -1,25 +1,40 @@
 /** The counted limits of one mission (wire profile 2.2), opened where tokens are planned. */
 import { type AuthoritySet, forAudience } from '../domain/authority/index.ts';
-import { countedLimits, countingAt, isLimited, Purse, requireCounted } from '../domain/limits.ts';
-import type { Mission, MissionControls } from '../domain/mission.ts';
+import {
+  type Account,
+  type Allowance,
+  countedLimits,
+  countingAt,
+  isLimited,
+  Purse,
+  requireCounted,
+} from '../domain/limits.ts';
+import type { Mission } from '../domain/mission.ts';
 import type { AudiencePolicy, TemplateDocument } from '../domain/policy.ts';
 import type { Policy, Ports } from '../ports.ts';
+
+type Limited = Pick<Mission, 'id' | 'path' | 'intent' | 'authority'>;
 
 /**
  * For a mission that is being made, or null where nothing of it is counted.
  * @throws Denied `unsupported_control` if a limit would be counted by nobody
  */
-export function newPurse(
-  policy: Policy,
-  controls: MissionControls | undefined,
+export async function newPurse(
+  ports: Ports,
+  mission: Limited,
   template: TemplateDocument,
-  granted: AuthoritySet,
-): Purse | null {
-  const limits = countedLimits(controls, template.limits);
-  if (!isLimited(limits)) return null;
-  const counting = audiencesOf(policy, granted).map(({ resource }) => countingAt(resource, policy.verifiers));
-  requireCounted(limits, granted, counting);
-  return new Purse(limits, null);
+): Promise<Purse | null> {
+  const policy = ports.policy();
+  const above = await accountsAbove(ports, mission);
+  const limits = countedLimits(mission.intent.controls, template.limits);
+  const accounts = isLimited(limits)
+    ? [...above, { mission_id: mission.id, limits, allowances: null }]
+    : above;
+  const counting = audiencesOf(policy, mission.authority).map(({ resource }) =>
+    countingAt(resource, policy.verifiers),
+  );
+  for (const account of accounts) requireCounted(account.limits, mission.authority, counting);
+  return accounts.length === 0 ? null : new Purse(accounts);
 }
 
 /** For a stored mission, or null where nothing of it is counted. */
@@ -28,14 +43,53 @@ export async function storedPurse(
   mission: Mission,
   template: TemplateDocument,
 ): Promise<Purse | null> {
-  const limits = countedLimits(mission.intent.controls, template.limits);
-  return isLimited(limits) ? new Purse(limits, await ports.store.allowances(mission.id)) : null;
+  const own = await accountOf(ports, mission, template);
+  const accounts = [...(await accountsAbove(ports, mission)), ...(own ? [own] : [])];
+  return accounts.length === 0 ? null : new Purse(accounts);
+}
+
+/** What a mission and those above it leave, the scarcest of each control: for those who ask, not for minting. */
+export async function scarcest(ports: Ports, mission: Pick<Mission, 'path'>): Promise<readonly Allowance[]> {
+  const found = new Map<string, Allowance>();
+  for (const id of mission.path)
+    for (const allowance of await ports.store.allowances(id)) {
+      const known = found.get(allowance.control);
+      if (!known || allowance.max - allowance.reserved < known.max - known.reserved)
+        found.set(allowance.control, allowance);
+    }
+  return [...found.values()];
 }
 
 /** How many tokens may still be needed until the mission ends: one a token's life, for each of its audiences. */
 export function tokensToCome(policy: Policy, mission: Mission, available: AuthoritySet, now: number): number {
   const lives = Math.ceil((mission.expires_at - now) / mission.token_ttl_seconds);
   return Math.max(1, lives) * Math.max(1, audiencesOf(policy, available).length);
+}
+
+async function accountsAbove(
+  ports: Ports,
+  mission: Pick<Mission, 'id' | 'path'>,
+): Promise<readonly Account[]> {
+  const accounts: Account[] = [];
+  for (const id of mission.path) {
+    if (id === mission.id) continue;
+    const above = await ports.store.mission(id);
+    const template = above && (await ports.store.template(above.template.id, above.template.hash));
+    if (!above || !template) throw new Error(`a mission above ${mission.id} is gone`);
+    const account = await accountOf(ports, above, template.document);
+    if (account) accounts.push(account);
+  }
+  return accounts;
+}
+
+async function accountOf(
+  ports: Ports,
+  mission: Mission,
+  template: TemplateDocument,
+): Promise<Account | null> {
+  const limits = countedLimits(mission.intent.controls, template.limits);
+  if (!isLimited(limits)) return null;
+  return { mission_id: mission.id, limits, allowances: await ports.store.allowances(mission.id) };
 }
 
 function audiencesOf(policy: Policy, authority: AuthoritySet): readonly AudiencePolicy[] {

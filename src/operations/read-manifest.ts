@@ -3,6 +3,7 @@ import type { Ports } from '../ports.ts';
 import { commit } from './conflicts.ts';
 import { authenticateHolder, type HolderCredentials } from './holder.ts';
 import { type Manifest, manifestOf } from './manifest.ts';
+import { scarcest } from './purse.ts';
 
 /** A mission that is no longer active is still shown to its own key: it learns why its calls fail. @throws Denied */
 export async function readManifest(
@@ -17,7 +18,7 @@ export async function readManifest(
     holder.mission,
     await ports.store.credentials(mission_id),
     new Map(),
-    await ports.store.allowances(mission_id),
+    await scarcest(ports, holder.mission),
     ports.clock.now(),
   );
 }

@@ -3,7 +3,9 @@ import { describe, expect, it } from 'vitest';
 import type { AuthoritySet } from '../../src/domain/authority/index.ts';
 import { Denied } from '../../src/domain/denial.ts';
 import {
+  type Allowance,
   allotmentOf,
+  type CountedLimits,
   type Counting,
   countedLimits,
   countingAt,
@@ -23,6 +25,9 @@ function denialOf(work: () => unknown): unknown {
   return null;
 }
 
+/** Of one mission without a parent. */
+const purse = (limits: CountedLimits, allowances: readonly Allowance[] | null) =>
+  new Purse([{ mission_id: 'self', limits, allowances }]);
 const ONE: Counting = { processes: 1, bytes: true };
 
 describe('what is limited', () => {
@@ -90,12 +95,12 @@ describe('allotments', () => {
     const numbers = fc.tuple(fc.nat(1000), fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 7 }));
     fc.assert(
       fc.property(numbers, ([max, tokens, processes]) => {
-        const purse = new Purse({ max_calls: max }, []);
+        const mine = purse({ max_calls: max }, []);
         let sum = 0;
         let missed: unknown = null;
         for (let token = tokens; missed === null; token--) {
           missed = denialOf(() => {
-            for (const { amount } of purse.take({ processes, bytes: false }, token)) {
+            for (const { amount } of mine.take({ processes, bytes: false }, token)) {
               expect(amount % processes).toBe(0);
               expect(amount).toBeGreaterThan(0);
               sum += amount;
@@ -117,24 +122,24 @@ describe('allotments', () => {
       );
     fc.assert(
       fc.property(numbers, ([tokens, max]) => {
-        const purse = new Purse({ max_calls: max }, null);
-        for (let token = tokens; token > 0; token--) expect(purse.take(ONE, token)).toHaveLength(1);
+        const mine = purse({ max_calls: max }, null);
+        for (let token = tokens; token > 0; token--) expect(mine.take(ONE, token)).toHaveLength(1);
       }),
     );
   });
 
   it('go on from what is stored', () => {
     const limits = { max_calls: 10, max_egress_volume: 100 };
-    const purse = new Purse(limits, [
+    const mine = purse(limits, [
       { control: 'max_egress_volume', max: 100, reserved: 60 },
       // What was stored first counts, and a limit that was passed leaves nothing, not less.
       { control: 'max_calls', max: 4, reserved: 2 },
     ]);
-    expect(purse.take(ONE, 1)).toEqual([
-      { control: 'max_calls', max: 10, amount: 2 },
-      { control: 'max_egress_volume', max: 100, amount: 40 },
+    expect(mine.take(ONE, 1)).toEqual([
+      { mission_id: 'self', control: 'max_calls', max: 10, amount: 2 },
+      { mission_id: 'self', control: 'max_egress_volume', max: 100, amount: 40 },
     ]);
-    const over = new Purse({ max_calls: 1 }, [{ control: 'max_calls', max: 1, reserved: 5 }]);
+    const over = purse({ max_calls: 1 }, [{ control: 'max_calls', max: 1, reserved: 5 }]);
     expect(denialOf(() => over.take(ONE, 1))).toEqual([
       { tag: 'dead_mission', error: 'limit_exhausted' },
       'max_calls is used up',
@@ -142,26 +147,57 @@ describe('allotments', () => {
   });
 
   it('take all of a token or nothing of it', () => {
-    const purse = new Purse({ max_calls: 10, max_egress_volume: 0 }, []);
-    expect(denialOf(() => purse.take(ONE, 1))).toEqual([
+    const mine = purse({ max_calls: 10, max_egress_volume: 0 }, []);
+    expect(denialOf(() => mine.take(ONE, 1))).toEqual([
       { tag: 'dead_mission', error: 'limit_exhausted' },
       'max_egress_volume is used up',
     ]);
-    expect(new Purse({}, []).take(null, 1)).toEqual([]);
+    expect(purse({}, []).take(null, 1)).toEqual([]);
+  });
+
+  it('of a child come out of the limits above it as well, and never out of more than the scarcest', () => {
+    const family = new Purse([
+      {
+        mission_id: 'root',
+        limits: { max_calls: 10 },
+        allowances: [{ control: 'max_calls', max: 10, reserved: 4 }],
+      },
+      { mission_id: 'between', limits: {}, allowances: [] },
+      { mission_id: 'child', limits: { max_calls: 100, max_egress_volume: 7 }, allowances: null },
+    ]);
+    expect(family.take(ONE, 2)).toEqual([
+      { mission_id: 'root', control: 'max_calls', max: 10, amount: 3 },
+      { mission_id: 'child', control: 'max_calls', max: 100, amount: 3 },
+      { mission_id: 'child', control: 'max_egress_volume', max: 7, amount: 4 },
+    ]);
+    expect(family.take(ONE, 1).map(({ amount }) => amount)).toEqual([3, 3, 3]);
+    expect(denialOf(() => family.take(ONE, 1))).toEqual([
+      { tag: 'dead_mission', error: 'limit_exhausted' },
+      'max_calls is used up',
+    ]);
+    const smaller = new Purse([
+      { mission_id: 'root', limits: { max_calls: 10 }, allowances: [] },
+      { mission_id: 'child', limits: { max_calls: 4 }, allowances: null },
+    ]);
+    expect(smaller.take(ONE, 1).map(({ amount }) => amount)).toEqual([4, 4]);
+    expect(denialOf(() => smaller.take(ONE, 1))).toEqual([
+      expect.objectContaining({ tag: 'invalid_request' }),
+      expect.any(String),
+    ]);
   });
 
   it('are refused where nobody counts any more', () => {
-    const purse = new Purse({ max_egress_volume: 10 }, []);
-    const [refusal] = denialOf(() => purse.take({ processes: 1, bytes: false }, 1)) as unknown[];
+    const mine = purse({ max_egress_volume: 10 }, []);
+    const [refusal] = denialOf(() => mine.take({ processes: 1, bytes: false }, 1)) as unknown[];
     expect(refusal).toMatchObject({ tag: 'access_denied', reason: 'unsupported_control' });
-    expect(denialOf(() => purse.take(null, 1))).toEqual([refusal, expect.any(String)]);
+    expect(denialOf(() => mine.take(null, 1))).toEqual([refusal, expect.any(String)]);
   });
 
   it('that are too small for a new mission teach how large they must be', () => {
-    const purse = new Purse({ max_calls: 3 }, null);
+    const mine = purse({ max_calls: 3 }, null);
     const detail =
       'max_calls is too small to be divided: each token needs at least 4, one for each process that checks calls';
-    expect(denialOf(() => purse.take({ processes: 4, bytes: false }, 1))).toEqual([
+    expect(denialOf(() => mine.take({ processes: 4, bytes: false }, 1))).toEqual([
       { tag: 'invalid_request', detail },
       detail,
     ]);
