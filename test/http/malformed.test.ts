@@ -79,7 +79,8 @@ describe('forms', () => {
     ['narrowing unknown', { narrowing: 'maybe' }, 'invalid_request'],
     ['mission_id beside mission_intent', { mission_id: 'msn_x' }, 'invalid_request'],
     ['creation_request_id huge', { creation_request_id: 'x'.repeat(129) }, 'invalid_request'],
-    ['delegation', { delegation: 'x' }, 'access_denied'],
+    ['a delegation beside an intent', { delegation: 'x' }, 'invalid_request'],
+    ['child_actor with evidence', { child_actor: '{"sub":"a"}' }, 'invalid_request'],
   ])('%s', async (_name, change, error) => {
     const form = new URLSearchParams({ ...creation('x'), ...change });
     await refusedForm(form, error);
