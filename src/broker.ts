@@ -370,7 +370,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
       setTimeout(() => server.closeAllConnections(), 2000).unref();
       await closed;
       attestation.close();
-      await leases.tend().catch(() => undefined);
+      await leases.stop().catch(() => undefined);
       for (const provider of ports.providers.values()) await provider.close();
       await store.close();
       marking.flush();

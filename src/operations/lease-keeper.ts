@@ -8,21 +8,25 @@ const FULL_PASS = 200;
 export interface LeaseKeeper {
   /** One round until nothing is due; a round that is asked for during one follows it. */
   tend(): Promise<void>;
+  /** Begins nothing more, and waits for the pass under way: what it does not get to is due again after a start. */
+  stop(): Promise<void>;
 }
 
 export function createLeaseKeeper(ports: Ports): LeaseKeeper {
   let running: Promise<void> | null = null;
   let again = false;
+  let stopped = false;
 
   async function round(): Promise<void> {
     do {
       again = false;
-      while ((await tendLeases(ports)) === FULL_PASS);
-    } while (again);
+      while (!stopped && (await tendLeases(ports)) === FULL_PASS);
+    } while (again && !stopped);
   }
 
   return {
     tend() {
+      if (stopped) return Promise.resolve();
       if (running !== null) {
         again = true;
         return running;
@@ -31,6 +35,10 @@ export function createLeaseKeeper(ports: Ports): LeaseKeeper {
         running = null;
       });
       return running;
+    },
+    async stop() {
+      stopped = true;
+      await running;
     },
   };
 }
