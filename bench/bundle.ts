@@ -112,7 +112,7 @@ async function leases(bundle: BundleBroker): Promise<void> {
   const grown = Math.max(0, process.memoryUsage().heapUsed - before);
   print(`heap_bytes_per_live_lease_of_${LEASES}`, grown / LEASES, 'bytes');
   const from = performance.now();
-  await ports.store.leasesDue(ports.clock.now(), 200);
+  await ports.store.leasesDue(model.type, ports.clock.now(), 200);
   print(`leases_due_ms_with_${LEASES}_live`, performance.now() - from, 'ms');
 }
 

@@ -215,6 +215,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
       issuing = true;
     },
     metrics,
+    missionDigestKey: (mission_id) => seal.derive(`mission/${mission_id}/provenance`),
     overload: config.overload,
     gateways: () => gateways,
     observe(event) {
@@ -239,11 +240,13 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
   void warm();
 
   const leases = createLeaseKeeper(ports);
-  const tendLeases = () => leases.tend();
+  // Not waited for: a counterpart that does not answer must not keep the others from their next round.
+  const tendLeases = async () => {
+    leases.tend().catch((cause: unknown) => log.error({ error: faultOf(cause) }, 'background work failed'));
+  };
   // A mission that ends takes its credentials along at once; the timer is for retries and for what a crash left.
   store.onCommit(({ changed_missions }) => {
-    if (ports.providers.size === 0 || changed_missions.length === 0) return;
-    tendLeases().catch((cause: unknown) => log.error({ error: faultOf(cause) }, 'background work failed'));
+    if (ports.providers.size > 0 && changed_missions.length > 0) void tendLeases();
   });
   const timers = [
     every(REAP_MS, () => reap(ports).finally(marking.flush)),

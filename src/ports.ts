@@ -657,8 +657,8 @@ export interface Store {
   credentials(mission_id: string): Promise<readonly CredentialRecord[]>;
   /** Every lease of the mission, oldest first. */
   leases(mission_id: string): Promise<readonly LeaseRecord[]>;
-  /** Leases that are not gone and whose `next_at` has come, longest waiting first. */
-  leasesDue(now: number, limit: number): Promise<readonly LeaseRecord[]>;
+  /** Leases of one type that are not gone and whose `next_at` has come, longest waiting first. */
+  leasesDue(type: string, now: number, limit: number): Promise<readonly LeaseRecord[]>;
 
   template(id: string, hash?: string): Promise<TemplateRecord | null>;
   /** The newest approved version. */

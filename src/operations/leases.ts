@@ -198,17 +198,18 @@ async function giveUp(ports: Ports, mission_id: string, ids: readonly string[]):
 }
 
 /**
- * One bounded pass over what is due. Failures wait longer each time and hold up nothing else.
- * @returns how many leases were looked at; {@link BATCH} means that there may be more
+ * One bounded pass over what is due of one type. Failures wait longer each time, and a counterpart that does not
+ * answer holds up no other type.
+ * @returns whether there may be more
  */
-export async function tendLeases(ports: Ports): Promise<number> {
-  const due = await ports.store.leasesDue(ports.clock.now(), BATCH);
+export async function tendLeases(ports: Ports, type: string): Promise<boolean> {
+  const due = await ports.store.leasesDue(type, ports.clock.now(), BATCH);
   const queue = [...due];
   const work = async () => {
     for (let lease = queue.shift(); lease !== undefined; lease = queue.shift()) await tend(ports, lease);
   };
   await Promise.all(Array.from({ length: AT_ONCE }, work));
-  return due.length;
+  return due.length === BATCH;
 }
 
 async function tend(ports: Ports, lease: LeaseRecord): Promise<void> {

@@ -95,7 +95,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     credential: async (id) => missions.credential(id),
     credentials: async (mission_id) => missions.credentials(mission_id),
     leases: async (mission_id) => leases.leases(mission_id),
-    leasesDue: async (now, limit) => leases.leasesDue(now, limit),
+    leasesDue: async (type, now, limit) => leases.leasesDue(type, now, limit),
     template: async (id, hash) => records.template(id, hash),
     approvedTemplate: async (id) => records.approvedTemplate(id),
     templates: async () => records.templates(),

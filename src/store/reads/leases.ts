@@ -12,19 +12,19 @@ interface LeaseRow extends Omit<LeaseRecord, 'state' | 'entry' | 'revocation'> {
 
 export interface LeaseReads {
   leases(mission_id: string): readonly LeaseRecord[];
-  leasesDue(now: number, limit: number): readonly LeaseRecord[];
+  leasesDue(type: string, now: number, limit: number): readonly LeaseRecord[];
 }
 
 export function leaseReads(db: Connection): LeaseReads {
   const ofMission = db.prepare<[string], LeaseRow>(
     'select * from leases where mission_id = ? order by created_at, id',
   );
-  const due = db.prepare<[number, number], LeaseRow>(
-    'select * from leases where state < 3 and next_at <= ? order by next_at limit ?',
+  const due = db.prepare<[number, string, number], LeaseRow>(
+    'select * from leases where state < 3 and next_at <= ? and type = ? order by next_at limit ?',
   );
   return {
     leases: (mission_id) => ofMission.all(mission_id).map(fromRow),
-    leasesDue: (now, limit) => due.all(now, limit).map(fromRow),
+    leasesDue: (type, now, limit) => due.all(now, type, limit).map(fromRow),
   };
 }
 
