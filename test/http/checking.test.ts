@@ -174,6 +174,36 @@ describe('containment', () => {
     expect(read(body.access_token).claims.exp).toBeLessThanOrEqual(Date.parse(soon) / 1000);
   });
 
+  test('of one entry, and of the end, shows in manifest, introspection and the next token alike', async () => {
+    const held = await mission();
+    const granted = read(held.access_token).claims['authorization_details'] as unknown[];
+    const soon = new Date(Math.floor(Date.now() / 1000 + 90) * 1000).toISOString();
+    const contained = await contain(held, { remove: [{ entry: 0 }], expires_at: soon, event_id: 'both' });
+    expect(contained.status).toBe(200);
+    const { body } = await renew(held);
+    expect(body.authorization_details).toEqual(granted.slice(1));
+    const seconds = Date.parse(soon) / 1000;
+    expect(await sortie.introspect(body.access_token)).toMatchObject({
+      active: true,
+      exp: seconds,
+      authorization_details: granted.slice(1),
+      mission: { version: 2, expires_at: seconds },
+    });
+    const manifest = await sortie.holder(held.key, 'GET', `/missions/${held.mission_id}`, {
+      token: body.access_token,
+    });
+    expect(manifest.body['mission']).toMatchObject({ version: 2 });
+    expect(Date.parse((manifest.body['mission'] as { expires_at: string }).expires_at)).toBe(seconds * 1000);
+    expect(JSON.stringify(manifest.body['authorization_details'])).not.toContain('invoices.read');
+    const repeated = await contain(held, { remove: [{ entry: 0 }], expires_at: soon, event_id: 'both' });
+    expect([repeated.status, repeated.body['repeated']]).toEqual([200, true]);
+    expect((await sortie.introspect(body.access_token))['active']).toBe(true);
+    // What was granted, and its anchor, stay as they were.
+    const { body: detail } = await sortie.admin('GET', `/missions/${held.mission_id}`);
+    expect(JSON.stringify(detail['granted'])).toContain('invoices.read');
+    expect(JSON.stringify(detail['effective'])).not.toContain('invoices.read');
+  });
+
   test('repeated by its event_id changes nothing; the id for something else, nothing to take, a wrong version: refused', async () => {
     const held = await mission();
     const asked = { remove: [{ action: 'journal.write' }], event_id: 'again', expected_version: 1 };
