@@ -44,8 +44,9 @@ const READER_PROCESSES = 2;
 /** What is offered, over what was measured. */
 const OVERLOAD = 10;
 const LOAD_SECONDS = 15;
-const LOAD_REQUESTS = 4_000;
-const LOAD_CONNECTIONS = 256;
+const LOAD_REQUESTS = 5_000;
+/** Twice what a broker works at once by default: the rest is shed. */
+const LOAD_CONNECTIONS = 512;
 /** Between two rounds: acknowledgements of the last one are not what is measured. */
 const REST_MS = 150;
 
@@ -332,7 +333,7 @@ async function saturated(broker: BenchBroker, capacity: number, run: () => Promi
   };
   const loaded = told<Record<string, number>>(child, 'loaded');
   child.send(load);
-  await new Promise((resolve) => setTimeout(resolve, 1_000));
+  await new Promise((resolve) => setTimeout(resolve, 500));
   await run();
   child.send({ name: 'enough' });
   const { offered = 0, permitted = 0, shed = 0, failed = 0, unsent = 0 } = await loaded;
@@ -371,9 +372,13 @@ async function storm(): Promise<void> {
     const readers = new Readers();
     const authorization = assertionOf(broker);
     let peak = 0;
+    let asking = false;
     const watch = setInterval(() => {
+      if (asking) return;
+      asking = true;
       void broker.usage().then(({ rss_bytes }) => {
         peak = Math.max(peak, rss_bytes);
+        asking = false;
       });
     }, 250);
     const before = await broker.usage();

@@ -11,6 +11,7 @@ import { type RevocableToken, type RevocationKeys, RevocationSet } from '../../s
 import type { GuardedCall } from '../../src/sdk/resource/call.ts';
 import { createGuard, type RunningGuard } from '../../src/sdk/resource/create-guard.ts';
 import { EventReader } from '../../src/sdk/resource/event-stream.ts';
+import { ACK_SPREAD_MS } from '../../src/sdk/resource/feed-client.ts';
 import { monotonicMs as now } from '../support.ts';
 
 export interface JoinReaders {
@@ -113,7 +114,7 @@ class LightReader {
       this.#keys = null;
       this.#denied(now());
     }
-    setTimeout(() => this.#acknowledge(), 1);
+    setTimeout(() => this.#acknowledge(), ACK_SPREAD_MS * Math.random());
   }
 
   #acknowledge(): void {

@@ -1,15 +1,22 @@
 /** One call that protects a resource server: guard, feed, bundle, events. */
 import { randomUUID } from 'node:crypto';
+import type { BehaviourRules } from '../../behaviour/rules.ts';
+import type { VerdictRecord } from '../../behaviour/verdict.ts';
+import type { JsonObject } from '../../domain/json.ts';
 import type { Alarm } from './alarm.ts';
 import { askBroker } from './ask-broker.ts';
+import { BehaviourJudge, type BehaviourMode } from './behaviour.ts';
 import { BrokerClient, type VerifierIdentity } from './broker-client.ts';
 import { BundleSource } from './bundle-source.ts';
+import { ClockWatch } from './clock-watch.ts';
 import { DecisionEvents, observers } from './decision-events.ts';
 import { FeedClient } from './feed-client.ts';
 import { type DecisionObserver, Guard } from './guard.ts';
 import { metadataUrl, resourceMetadata } from './metadata.ts';
+import { missionFactsOf } from './mission-facts.ts';
 import { type GuardLimits, GuardState, type SequenceJudge } from './state.ts';
 import { OpenStreams } from './streams.ts';
+import type { VerifiedToken } from './token.ts';
 
 export interface CreateGuardOptions {
   /** Issuer identifier of the broker, as tokens carry it. */
@@ -30,10 +37,27 @@ export interface CreateGuardOptions {
   readonly instance_id?: string;
   /** Decisions that are reported to the broker. Default `all`. */
   readonly events?: 'all' | 'denials' | 'none';
+  /**
+   * A keyed digest of a call's parameters for its event, so that the broker can tell equal calls from different ones
+   * without seeing either. Called in the call's turn. Default: none is sent, because an unkeyed digest of an amount or
+   * an address can be guessed.
+   */
+  readonly parameters_digest?: (mission_id: string, parameters: JsonObject) => string;
   /** Told of every decision as well, in this process. */
   readonly observer?: DecisionObserver;
   /** Rules over sequences and provenance. Without it a bundle that has such rules makes every call denied. */
   readonly sequence?: SequenceJudge;
+  /**
+   * Judges effects by where their destinations come from, and takes in answers (docs/containment.md). Default
+   * `enforce`; without a catalogue in the audience's bundle nothing is judged. Not with {@link sequence}.
+   */
+  readonly behaviour?: BehaviourMode | 'off';
+  /** Rules in force; default: all of them. */
+  readonly behaviour_rules?: BehaviourRules;
+  /** Missions whose behaviour is held at once. Default 8,192; about 2 kB each. */
+  readonly behaviour_missions?: number;
+  /** Told of every verdict of the behaviour rules: for the operator's own log, never for the caller. */
+  readonly onVerdict?: (record: VerdictRecord, token: VerifiedToken) => void;
   readonly limits?: GuardLimits;
   /** Told of gaps, rollbacks and forgeries. */
   readonly onAlarm?: Alarm;
@@ -87,10 +111,24 @@ export function createGuard(options: CreateGuardOptions): RunningGuard {
     audience: options.audience,
     started_at: now(),
     processes: options.processes ?? 1,
-    sequence: options.sequence ?? null,
+    sequence: options.sequence ?? behaviourOf(),
     limits: options.limits ?? {},
     onUnknownKey: () => feed.keyWanted(),
   });
+  function behaviourOf(): BehaviourJudge | null {
+    const mode = options.behaviour ?? 'enforce';
+    if (mode === 'off') return null;
+    return new BehaviourJudge({
+      mode,
+      bundle: () => state.bundle,
+      facts: missionFactsOf(client),
+      processes: () => Math.max(options.processes ?? 1, state.bundle?.processes ?? 1),
+      started_at: now(),
+      ...(options.behaviour_rules === undefined ? {} : { rules: options.behaviour_rules }),
+      ...(options.behaviour_missions === undefined ? {} : { missions: options.behaviour_missions }),
+      ...(options.onVerdict === undefined ? {} : { onVerdict: options.onVerdict }),
+    });
+  }
   const streams = new OpenStreams(state);
   const feed: FeedClient = new FeedClient({
     client,
@@ -104,7 +142,12 @@ export function createGuard(options: CreateGuardOptions): RunningGuard {
   const events =
     options.events === 'none'
       ? null
-      : new DecisionEvents({ client, instance_id, what: options.events ?? 'all' });
+      : new DecisionEvents({
+          client,
+          instance_id,
+          what: options.events ?? 'all',
+          ...(options.parameters_digest === undefined ? {} : { digest: options.parameters_digest }),
+        });
   const guard = new Guard({
     state,
     streams,
@@ -119,7 +162,15 @@ export function createGuard(options: CreateGuardOptions): RunningGuard {
     observer: observers(events, options.observer ?? null),
     ask: askBroker(client),
   });
-  const sweep = setInterval(() => streams.sweep(now()), SWEEP_MS);
+  const clock = options.now === undefined ? new ClockWatch(now) : null;
+  const sweep = setInterval(() => {
+    if (clock?.wasSetBack() === true) {
+      // Nothing is certain until the broker is heard again: the next heartbeat brings a snapshot.
+      state.revocations.doubt();
+      alarm('gap', 'the clock of this machine was set back');
+    }
+    streams.sweep(now());
+  }, SWEEP_MS);
   sweep.unref();
   feed.start();
   return {

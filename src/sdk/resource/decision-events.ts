@@ -96,12 +96,21 @@ export class DecisionEvents implements DecisionObserver {
     };
     if (call.context.region !== undefined) event['region'] = call.context.region;
     if (call.egress_bytes !== undefined) event['bytes'] = call.egress_bytes;
-    if (this.#options.digest !== undefined)
-      event['parameters_digest'] = this.#options.digest(mission_id, call.parameters);
+    const digest = this.#digestOf(mission_id, call.parameters);
+    if (digest !== null) event['parameters_digest'] = digest;
     // The broker believes a denial or an effect only with the call's own proof.
     const counts = !verdict.permitted || facts.labels.length > 0;
     if (counts && call.proof !== undefined) event['proof'] = call.proof;
     return event;
+  }
+
+  /** A digest that cannot be made keeps no event from being sent. */
+  #digestOf(mission_id: string, parameters: JsonObject): string | null {
+    try {
+      return this.#options.digest?.(mission_id, parameters) ?? null;
+    } catch {
+      return null;
+    }
   }
 
   #schedule(): void {

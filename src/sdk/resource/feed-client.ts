@@ -36,6 +36,11 @@ const MAX_PAUSE_MS = 2_000;
 /** Also without news, so that the broker sees who is there. */
 const ACK_EVERY_MS = 10_000;
 const ACK_SPACING_MS = 100;
+/**
+ * A thousand processes that acknowledge in the same millisecond would hold the broker's event loop for a tenth of a
+ * second. Each waits up to this long, at random; what it says is enforced already.
+ */
+export const ACK_SPREAD_MS = 50;
 const BUNDLE_EVERY_MS = 300_000;
 const UNKNOWN_KEY_EVERY_MS = 2_000;
 /** Gaps closer together than this are not healed at once. */
@@ -218,10 +223,10 @@ export class FeedClient {
     this.#acknowledgeSoon();
   }
 
-  /** At once after a silence; in a burst ten times a second, each time for all that came. */
+  /** Soon after a silence; in a burst ten times a second, each time for all that came. */
   #acknowledgeSoon(): void {
     if (this.#ack_timer !== null) return;
-    const wait = Math.max(0, this.#last_ack + ACK_SPACING_MS - performance.now());
+    const wait = Math.max(ACK_SPREAD_MS * Math.random(), this.#last_ack + ACK_SPACING_MS - performance.now());
     this.#ack_timer = setTimeout(() => {
       this.#ack_timer = null;
       void this.#acknowledge(false);

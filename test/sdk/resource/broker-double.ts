@@ -45,6 +45,8 @@ export class BrokerDouble {
   override: ((request: IncomingMessage, response: ServerResponse) => boolean) | null = null;
   /** Heartbeats on the streams, milliseconds; 0 for none. */
   heartbeat_ms = 25;
+  /** Seconds since the epoch. */
+  now: () => number = () => Date.now() / 1000;
   decision: unknown = { decision: true };
   readonly asked: Asked[] = [];
   readonly acks: JsonObject[] = [];
@@ -92,7 +94,7 @@ export class BrokerDouble {
 
   /** Puts an entry into the log and on every stream. */
   revoke(change: Partial<FeedEntry> & Pick<FeedEntry, 'kind' | 'key'>): void {
-    const now = Date.now() / 1000;
+    const now = this.now();
     const prev = this.seq;
     const entry = {
       seq: ++this.seq,
@@ -107,7 +109,7 @@ export class BrokerDouble {
   }
 
   beat(change: JsonObject = {}): void {
-    this.send('heartbeat', { epoch: this.epoch, seq: this.seq, ts: Date.now() / 1000, ...change });
+    this.send('heartbeat', { epoch: this.epoch, seq: this.seq, ts: this.now(), ...change });
   }
 
   send(event: string, value: unknown, id?: string): void {
@@ -153,7 +155,7 @@ export class BrokerDouble {
         json({
           epoch: this.epoch,
           seq: this.seq,
-          ts: Date.now() / 1000,
+          ts: this.now(),
           max_token_seconds: 900,
           entries: this.entries,
         });
@@ -173,7 +175,7 @@ export class BrokerDouble {
             prev = entry.seq;
           }
         response.write(
-          `event: heartbeat\ndata: ${JSON.stringify({ epoch: this.epoch, seq: this.seq, ts: Date.now() / 1000 })}\n\n`,
+          `event: heartbeat\ndata: ${JSON.stringify({ epoch: this.epoch, seq: this.seq, ts: this.now() })}\n\n`,
         );
         return;
       }

@@ -149,4 +149,17 @@ describe('decision events', () => {
     await events.close();
     expect(sent()).toHaveLength(1);
   });
+
+  it('carry the digest that the server makes, and are sent where it cannot be made', async () => {
+    const digest = (mission_id: string, parameters: JsonObject): string => {
+      if (parameters['broken'] === true) throw new Error('no key');
+      return `${mission_id}:${Object.keys(parameters).join()}`;
+    };
+    const { events, bench } = observed({ digest });
+    bench.check({ parameters: { iban: 'DE00SECRET' } });
+    bench.check({ parameters: { broken: true } });
+    await events.close();
+    expect(sent().map((event) => event['parameters_digest'])).toStrictEqual(['msn_self:iban', undefined]);
+    expect(JSON.stringify(broker.batches)).not.toContain('SECRET');
+  });
 });
