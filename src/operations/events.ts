@@ -23,6 +23,8 @@ const AT_WORK = 32;
 const REMEMBERED = 20_000;
 const RETRY_AFTER_SECONDS = 1;
 const ID_BYTES = 16;
+/** Items of a batch that gives others a turn. */
+const LARGE = 100;
 
 /** Answer to a batch. */
 export interface Accepted {
@@ -44,6 +46,8 @@ export interface ReportedBatch {
 }
 
 export interface Reports {
+  /** Before a body is even read as JSON. @throws Denied `overloaded` */
+  requireRoom(): void;
   /** @throws Denied `invalid_request` for an envelope that is none, `overloaded` */
   events(verifier: VerifierPolicy, body: JsonValue): Promise<Accepted>;
   /** @throws Denied `invalid_request`, `overloaded` */
@@ -79,9 +83,13 @@ export function createReports(ports: Ports): Reports {
   const listeners = new Set<(batch: ReportedBatch) => void>();
   let at_work = 0;
 
-  async function bounded<T>(work: () => Promise<T>): Promise<T> {
+  function requireRoom(): void {
     if (at_work >= AT_WORK)
       throw new Denied({ tag: 'overloaded', retry_after_seconds: RETRY_AFTER_SECONDS }, 'reports at work');
+  }
+
+  async function bounded<T>(work: () => Promise<T>): Promise<T> {
+    requireRoom();
     at_work++;
     try {
       return await work();
@@ -154,6 +162,8 @@ export function createReports(ports: Ports): Reports {
       missions.add(item.mission_id);
       if ('decision' in item && item.decision === 'deny') denials++;
     }
+    // Reading took milliseconds, and packing takes some more: the revocation feed goes between.
+    if (kept.length > LARGE) await new Promise((turn) => setImmediate(turn));
     const report: ReportRecord = {
       id: envelope.id,
       kind,
@@ -190,6 +200,7 @@ export function createReports(ports: Ports): Reports {
   }
 
   return {
+    requireRoom,
     events: (verifier, body) =>
       bounded(async () => {
         const envelope = readEnvelope('decisions', 'events', verifier, body);

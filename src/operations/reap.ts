@@ -36,7 +36,16 @@ async function quietly(work: Promise<void>): Promise<void> {
   }
 }
 
-/** One bounded pass over what policy no longer keeps. */
+/** Passes of one call: each is bounded, and between two of them the writer does what else there is. */
+const PASSES = 100;
+
+/** What policy no longer keeps goes, also where more came in since the last call than one pass takes. */
 export async function prune(ports: Ports, keep: RetentionPolicy): Promise<number> {
-  return (await ports.store.prune(ports.clock.now(), keep)).removed;
+  let total = 0;
+  for (let pass = 0; pass < PASSES; pass++) {
+    const { removed } = await ports.store.prune(ports.clock.now(), keep);
+    total += removed;
+    if (removed === 0) break;
+  }
+  return total;
 }

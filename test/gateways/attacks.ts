@@ -226,4 +226,16 @@ export function gatewayGuarantees(scene: () => Scene): void {
     const { body } = await sortie.admin('GET', '/audit?limit=1000');
     expect(JSON.stringify(body)).not.toContain(SECRET);
   });
+
+  it('lets nothing through while the broker is away', async () => {
+    const { sortie, token, signed, send, reached } = scene();
+    const held = await token();
+    const headers = await signed(held, 'GET', '/invoices/7');
+    const before = reached.length;
+    const { server } = sortie.broker;
+    server.close();
+    server.closeAllConnections();
+    expect((await send('GET', '/invoices/7', headers)).status).not.toBe(200);
+    expect(reached).toHaveLength(before);
+  });
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Store } from '../../src/ports.ts';
 import { openSqliteStore } from '../../src/store/sqlite.ts';
 import { type StoreFactory, storeConformance } from './conformance.ts';
+import { reportConformance } from './reports-conformance.ts';
 
 function sqliteFactory(): StoreFactory {
   const open = new Map<Store, { path: string; segment_records: number }>();
@@ -37,3 +38,4 @@ function sqliteFactory(): StoreFactory {
 }
 
 storeConformance('SQLite', sqliteFactory());
+reportConformance('SQLite', sqliteFactory());

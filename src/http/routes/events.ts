@@ -79,7 +79,10 @@ export function eventRoutes(reports: Reports): Route[] {
         503: { description: 'Too many batches at work', schema: problemSchema },
       },
     },
-    handle: async (incoming) => json(200, await take(verifierOf(incoming), readBatch(incoming))),
+    async handle(incoming) {
+      reports.requireRoom();
+      return json(200, await take(verifierOf(incoming), readBatch(incoming)));
+    },
   });
   return [
     route(
