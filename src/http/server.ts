@@ -135,7 +135,7 @@ async function serve(
       route.method === 'GET' ? '' : await readBody(request, route.max_body_bytes ?? MAX_BODY_BYTES);
     // Room is taken for work only: whoever sends slowly must not hold it meanwhile. What is shed costs no signature.
     release = options.admit(route, request.headers);
-    outgoing = await route.handle(await incomingOf(options, route, params, request, body));
+    outgoing = documented(route, await route.handle(await incomingOf(options, route, params, request, body)));
   } catch (cause) {
     outgoing = refusal(cause, route.errors);
     observed =
@@ -156,6 +156,22 @@ async function serve(
     seconds: (performance.now() - started) / 1000,
     ...observed,
   });
+}
+
+/**
+ * The answer as the document says it is (architecture rule 12): one that does not fit its schema is a fault of ours
+ * and is not sent, and neither is a status that is not described.
+ */
+function documented(route: Route, outgoing: Outgoing): Outgoing {
+  const described = route.describe.responses[outgoing.status];
+  if (!described) throw new Error(`${route.path} answered ${outgoing.status}, which it does not describe`);
+  if (!described.schema || outgoing.json === undefined) return outgoing;
+  const parsed = described.schema.safeParse(outgoing.json);
+  if (parsed.success) return outgoing;
+  const [issue] = parsed.error.issues;
+  throw new Error(
+    `${route.path} answered what it does not describe: ${issue?.path.map(String).join('.')} ${issue?.message}`,
+  );
 }
 
 async function incomingOf(

@@ -59,13 +59,21 @@ const tokenForm = z
 
 const tokenAnswer = z.object({
   access_token: z.string(),
-  issued_token_type: z.enum([ACCESS_TOKEN_TYPE, DELEGATION_TYPE]),
-  token_type: z.enum(['DPoP', 'Bearer', 'N_A']),
+  issued_token_type: z.literal(ACCESS_TOKEN_TYPE),
+  token_type: z.enum(['DPoP', 'Bearer']),
   expires_in: z.number().int(),
   authorization_details: detailsSchema,
   narrowed: narrowedSchema,
   mission_id: z.string(),
   mission_expires_at: z.string(),
+});
+
+const delegationAnswer = z.object({
+  access_token: z.string().describe('A delegation grant: no token for any audience.'),
+  issued_token_type: z.literal(DELEGATION_TYPE),
+  token_type: z.literal('N_A'),
+  expires_in: z.number().int(),
+  mission_id: z.string().describe('The child mission, once its agent has activated it.'),
 });
 
 const DECLARATION = [
@@ -124,7 +132,10 @@ export function agentRoutes(ports: Ports): Route[] {
         tag: 'agents',
         form: tokenForm,
         responses: {
-          200: { description: 'A token bound to the key of the DPoP proof', schema: tokenAnswer },
+          200: {
+            description: 'A token bound to the key of the DPoP proof',
+            schema: z.union([tokenAnswer, delegationAnswer]),
+          },
           400: { description: 'Refused', schema: oauthErrorSchema },
           503: { description: 'Overloaded', schema: oauthErrorSchema },
         },
