@@ -7,6 +7,7 @@ import { createAdminStream } from '../operations/admin-stream.ts';
 import { authenticateAdmin } from '../operations/admin-tokens.ts';
 import type { SignedBundle } from '../operations/bundle.ts';
 import { createReports } from '../operations/events.ts';
+import type { MissionDigestKey } from '../operations/mission-facts.ts';
 import type { VerifierAuthentication } from '../operations/verifiers.ts';
 import type { Evidence, Ports, VerifierPolicy } from '../ports.ts';
 import { createAdmission, type OverloadPolicy } from './admission.ts';
@@ -36,6 +37,7 @@ export interface AppParts {
   readonly metrics: { readonly content_type: string; text(): Promise<string> };
   readonly overload: OverloadPolicy;
   readonly gateways: Gateways;
+  readonly missionDigestKey: MissionDigestKey;
   /** False until a person confirmed the block list of a restored backup. */
   readonly issuing: () => boolean;
   readonly confirmRestore: (actor: string, reason: string) => Promise<void>;

@@ -4,6 +4,7 @@ import { Denied, malformed } from '../../domain/denial.ts';
 import type { RevocationFeed } from '../../feed/feed.ts';
 import type { SignedBundle } from '../../operations/bundle.ts';
 import { introspect } from '../../operations/introspect.ts';
+import { type MissionDigestKey, missionFacts } from '../../operations/mission-facts.ts';
 import type { Ports, VerifierPolicy } from '../../ports.ts';
 import { header, type Incoming, json, type Route, readForm, readJson } from '../route.ts';
 import { oauthErrorSchema, problemSchema } from '../schemas.ts';
@@ -55,6 +56,7 @@ export function verifierRoutes(
   parts: {
     readonly feed: RevocationFeed;
     readonly bundle: (verifier: VerifierPolicy) => Promise<SignedBundle>;
+    readonly missionDigestKey: MissionDigestKey;
   },
 ): Route[] {
   const refused = { 401: { description: 'Not a registered verifier', schema: problemSchema } };
@@ -121,6 +123,38 @@ export function verifierRoutes(
           headers: { 'content-type': 'application/jwt', etag, 'cache-control': 'private, no-cache' },
           text: jws,
         };
+      },
+    },
+    {
+      method: 'GET',
+      path: '/verifier/missions/{id}',
+      auth: { kind: 'verifier' },
+      errors: 'problem',
+      describe: {
+        summary: 'What a guard needs of a mission to judge where values came from',
+        tag: 'verifiers',
+        responses: {
+          200: {
+            description: 'Of missions with a token for this audience only',
+            schema: z.object({
+              mission_id: z.string(),
+              created_at: z.number(),
+              expires_at: z.number(),
+              goal: z.string(),
+              constraints: z.array(z.string()),
+              success_criteria: z.array(z.string()),
+              needs: z.array(z.object({ actions: z.array(z.string()), why: z.string() })),
+              tainted: z.boolean(),
+              digest_key: z.string(),
+            }),
+          },
+          404: { description: 'No such mission at this audience', schema: problemSchema },
+          ...refused,
+        },
+      },
+      async handle(incoming) {
+        const id = incoming.params['id'] ?? '';
+        return json(200, await missionFacts(ports, parts.missionDigestKey, verifierOf(incoming), id));
       },
     },
     {

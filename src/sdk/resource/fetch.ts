@@ -62,7 +62,7 @@ export function fetchGuard(guard: Guard, options: FetchGuardOptions = {}): Fetch
         target: pathname + search,
       });
       if (call === null) return denied('route_unmapped');
-      return guard.needsBroker(call) ? await guard.decide(call) : guard.check(call);
+      return guard.needsWait(call) ? await guard.decide(call) : guard.check(call);
     } catch (error) {
       return denied('guard_failed', { private_reason: error instanceof Error ? error.message : 'route' });
     }

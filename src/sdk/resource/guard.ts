@@ -7,7 +7,7 @@ import { answerOf, type DenialAnswer, denied, type GuardDenial } from './denial.
 import type { ResourceMetadata } from './metadata.ts';
 import { credential, readAuthorization } from './stages/credential.ts';
 import { ALIVE_STAGES, type NamedStage, STAGES } from './stages/index.ts';
-import type { GuardState } from './state.ts';
+import type { AnswerReader, GuardState } from './state.ts';
 import type { OpenStreams } from './streams.ts';
 import type { VerifiedToken } from './token.ts';
 
@@ -70,6 +70,19 @@ export class Guard {
     return call.consequential === true || this.#state.isConsequential(call.action);
   }
 
+  /** Whether only {@link decide} can permit this call: the broker's word or facts of the mission may be needed. */
+  needsWait(call: Pick<GuardedCall, 'action' | 'consequential'>): boolean {
+    return this.#state.sequence?.prepare !== undefined || this.needsBroker(call);
+  }
+
+  /**
+   * Reads the answer of a call that was just permitted, for the judgement of later calls. Adapters open it in the turn
+   * of the permit; an answer that nobody reads counts as untrusted. Null where answers are of no interest.
+   */
+  openAnswer(call: GuardedCall, permit: VerifiedToken): AnswerReader | null {
+    return this.#state.sequence?.openAnswer?.(call, permit) ?? null;
+  }
+
   /**
    * Judges a call now. Never throws. A call that needs the broker's word is denied with
    * `broker_decision_required`: use {@link decide}.
@@ -81,22 +94,28 @@ export class Guard {
     if (!found.permitted) return this.#report(call, null, found, now, started);
     const refused = this.needsBroker(call)
       ? denied('broker_decision_required')
-      : this.#runStages(call, found, now);
+      : this.#prepare(found) !== null
+        ? denied('rules_unenforceable', { private_reason: 'facts of the mission are on their way' })
+        : this.#runStages(call, found, now);
     return this.#report(call, found, refused ?? found, now, started);
   }
 
   /** As {@link check}, and asks the broker where its word is needed. No word in time is a denial. */
   async decide(call: GuardedCall): Promise<Verdict> {
-    if (!this.needsBroker(call)) return this.check(call);
+    if (!this.needsWait(call)) return this.check(call);
     const started = this.#observer === null ? 0 : performance.now();
     const now = this.#now();
     const found = this.#authenticate(call, now);
     if (!found.permitted) return this.#report(call, null, found, now, started);
+    const waiting = this.#prepare(found);
     const refused =
-      this.#runStages(call, found, now) ??
-      (await this.#askBroker(call, found)) ??
-      // The world moved while the broker was asked: what was revoked meanwhile is refused.
-      this.#streams.judge(found, this.#now());
+      (waiting === null ? null : await waiting) ??
+      this.#runStages(call, found, waiting === null ? now : this.#now()) ??
+      (this.needsBroker(call)
+        ? ((await this.#askBroker(call, found)) ??
+          // The world moved while the broker was asked: what was revoked meanwhile is refused.
+          this.#streams.judge(found, this.#now()))
+        : null);
     return this.#report(call, found, refused ?? found, now, started);
   }
 
@@ -145,13 +164,18 @@ export class Guard {
     }
   }
 
+  #prepare(token: VerifiedToken): Promise<GuardDenial | null> | null {
+    return this.#state.sequence?.prepare?.(token) ?? null;
+  }
+
   #runStages(
-    call: GuardedCall,
+    given: GuardedCall,
     token: VerifiedToken,
     now: number,
     stages: readonly NamedStage[] = STAGES,
   ): GuardDenial | null {
     try {
+      const call = this.#state.sequence?.locate?.(given, token) ?? given;
       for (let at = 0; at < stages.length; at++) {
         const denial = stages[at]?.judge(call, token, this.#state, now) ?? null;
         if (denial !== null) return denial;

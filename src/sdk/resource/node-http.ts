@@ -4,6 +4,8 @@
  */
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { tapAnswer } from './answer-tap.ts';
+import type { GuardedCall } from './call.ts';
 import { denied, type GuardDenial } from './denial.ts';
 import type { Guard, Verdict } from './guard.ts';
 import { metadataPath } from './metadata.ts';
@@ -61,7 +63,13 @@ export class HttpAdapter {
     request: IncomingMessage,
     response: ServerResponse,
   ): Promise<VerifiedToken | null> {
-    return this.#settle(await this.#judge(route, given, request), request, response);
+    const judged: { call: GuardedCall | null } = { call: null };
+    const verdict = await this.#judge(route, given, request, judged);
+    if (verdict.permitted && judged.call !== null && route.inspect !== false) {
+      const reader = this.#guard.openAnswer(judged.call, verdict);
+      if (reader !== null) tapAnswer(response, reader);
+    }
+    return this.#settle(verdict, request, response);
   }
 
   /**
@@ -139,11 +147,13 @@ export class HttpAdapter {
     route: ProtectedRoute<Request>,
     given: Request,
     request: IncomingMessage,
+    judged: { call: GuardedCall | null } = { call: null },
   ): Promise<Verdict> {
     try {
       const call = callOf(this.#guard, this.#origin, route, given, factsOf(request));
       if (call === null) return denied('route_unmapped');
-      return this.#guard.needsBroker(call) ? await this.#guard.decide(call) : this.#guard.check(call);
+      judged.call = call;
+      return this.#guard.needsWait(call) ? await this.#guard.decide(call) : this.#guard.check(call);
     } catch (error) {
       // A parameters or context function that fails has not said what the call does.
       return denied('guard_failed', { private_reason: error instanceof Error ? error.message : 'route' });

@@ -18,6 +18,8 @@ export interface ProtectedRoute<Request> {
   readonly consequential?: boolean;
   /** A lower bound on staleness than the bundle's, seconds. */
   readonly max_staleness_seconds?: number;
+  /** False: the answer is not read for where values come from. It then counts as untrusted whatever it holds. */
+  readonly inspect?: boolean;
 }
 
 /** The parts of a request that a proof is bound to. */

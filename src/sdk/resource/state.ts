@@ -18,6 +18,23 @@ export const PROOF_WINDOW_SECONDS = 60;
 /** Rules over what a mission did before, and where values came from. Synchronous; null lets the call go on. */
 export interface SequenceJudge {
   judge(call: GuardedCall, token: VerifiedToken, labels: readonly string[], now: number): GuardDenial | null;
+  /** What must be known of the token's mission first; null where nothing is missing. Never rejects. */
+  prepare?(token: VerifiedToken): Promise<GuardDenial | null> | null;
+  /** The call with what is known of its values' origins, for `origin` constraints. */
+  locate?(call: GuardedCall, token: VerifiedToken): GuardedCall;
+  /** Takes in the answer of a permitted call; null where answers are of no interest. */
+  openAnswer?(call: GuardedCall, token: VerifiedToken): AnswerReader | null;
+}
+
+/** Reads an answer on its way out. Each method returns before the bytes that it was given are released. */
+export interface AnswerReader {
+  /** `plain` is false where the bytes are compressed or otherwise coded: then they are unknown. */
+  begin(content_type: string | undefined, plain: boolean): void;
+  write(chunk: Uint8Array): void;
+  /** The last bytes. */
+  finish(chunk: Uint8Array): void;
+  /** Also after a connection that broke. Twice is once. */
+  end(): void;
 }
 
 export interface GuardLimits {

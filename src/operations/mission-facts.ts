@@ -1,0 +1,41 @@
+/**
+ * `GET /verifier/missions/{id}`: what a guard needs of a mission to judge where values came from. Tokens carry no
+ * prose, so the words of the intent are told here: to verifiers of an audience that a token of this mission was
+ * minted for, and only what concerns it.
+ */
+import { Denied } from '../domain/denial.ts';
+import type { JsonObject } from '../domain/json.ts';
+import type { Ports, VerifierPolicy } from '../ports.ts';
+
+/** Key under which every audience of one mission digests values (wire profile 2.4). 32 bytes. */
+export type MissionDigestKey = (mission_id: string) => Uint8Array;
+
+/** @throws Denied `not_found`, the same for an unknown mission and for one that is not this audience's */
+export async function missionFacts(
+  ports: Ports,
+  digestKey: MissionDigestKey,
+  verifier: VerifierPolicy,
+  id: string,
+): Promise<JsonObject> {
+  const mission = await ports.store.mission(id);
+  const minted =
+    mission !== null &&
+    (await ports.store.credentials(id)).some(({ target }) => target === verifier.audience);
+  if (mission === null || !minted) throw new Denied({ tag: 'not_found' });
+  const { goal, constraints = [], success_criteria = [], needs = [] } = mission.intent;
+  return {
+    mission_id: mission.id,
+    created_at: mission.created_at,
+    expires_at: mission.expires_at,
+    goal,
+    constraints,
+    success_criteria,
+    needs: needs
+      .filter(
+        ({ resource }) => resource === verifier.audience || resource.startsWith(`${verifier.audience}/`),
+      )
+      .map(({ actions, why }) => ({ actions, why })),
+    tainted: mission.tainted,
+    digest_key: Buffer.from(digestKey(mission.id)).toString('base64url'),
+  };
+}
