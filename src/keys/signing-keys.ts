@@ -220,8 +220,19 @@ function headerOf(key: LoadedKey, typ: string): string {
   return header;
 }
 
+/** @throws Error that says what to look for: the person on call meets it at a start that fails */
+function opened(record: SigningKeyRecord, seal: Seal): string {
+  try {
+    return seal.open(record.sealed, `signing-key:${record.kid}`).toString();
+  } catch {
+    throw new Error(
+      `signing key ${record.kid} was sealed under another key-encryption key: start with the one that this database was made with`,
+    );
+  }
+}
+
 async function load(record: SigningKeyRecord, seal: Seal): Promise<LoadedKey> {
-  const jwk = JSON.parse(seal.open(record.sealed, `signing-key:${record.kid}`).toString()) as JWK;
+  const jwk = JSON.parse(opened(record, seal)) as JWK;
   return {
     record,
     sign: createPrivateKey({ key: jwk as JsonWebKey, format: 'jwk' }),
