@@ -19,6 +19,8 @@ export const BATCH_ITEMS = 1000;
 const ID_MAX = 128;
 /** Batches at work at once: what comes on top is told to come again, and the verifier counts what it then loses. */
 const AT_WORK = 32;
+/** Of one verifier: a busy one leaves room for the others. */
+const AT_WORK_EACH = 12;
 /** Tokens whose mission and audience are remembered. */
 const REMEMBERED = 20_000;
 const RETRY_AFTER_SECONDS = 1;
@@ -47,7 +49,7 @@ export interface ReportedBatch {
 
 export interface Reports {
   /** Before a body is even read as JSON. @throws Denied `overloaded` */
-  requireRoom(): void;
+  requireRoom(verifier: VerifierPolicy): void;
   /** @throws Denied `invalid_request` for an envelope that is none, `overloaded` */
   events(verifier: VerifierPolicy, body: JsonValue): Promise<Accepted>;
   /** @throws Denied `invalid_request`, `overloaded` */
@@ -81,20 +83,26 @@ export function createReports(ports: Ports): Reports {
   const proofs = createCallProofs(ports);
   const tokens = createTokenMemory(ports);
   const listeners = new Set<(batch: ReportedBatch) => void>();
+  const by_verifier = new Map<string, number>();
   let at_work = 0;
 
-  function requireRoom(): void {
-    if (at_work >= AT_WORK)
+  function requireRoom(verifier: VerifierPolicy): void {
+    if (at_work >= AT_WORK || (by_verifier.get(verifier.id) ?? 0) >= AT_WORK_EACH)
       throw new Denied({ tag: 'overloaded', retry_after_seconds: RETRY_AFTER_SECONDS }, 'reports at work');
   }
 
-  async function bounded<T>(work: () => Promise<T>): Promise<T> {
-    requireRoom();
+  async function bounded<T>(verifier: VerifierPolicy, work: () => Promise<T>): Promise<T> {
+    requireRoom(verifier);
+    const { id } = verifier;
     at_work++;
+    by_verifier.set(id, (by_verifier.get(id) ?? 0) + 1);
     try {
       return await work();
     } finally {
       at_work--;
+      const left = (by_verifier.get(id) ?? 1) - 1;
+      if (left === 0) by_verifier.delete(id);
+      else by_verifier.set(id, left);
     }
   }
 
@@ -202,7 +210,7 @@ export function createReports(ports: Ports): Reports {
   return {
     requireRoom,
     events: (verifier, body) =>
-      bounded(async () => {
+      bounded(verifier, async () => {
         const envelope = readEnvelope('decisions', 'events', verifier, body);
         const now = ports.clock.now();
         const sorted = await sortDecisions(verifier, envelope.items, now);
@@ -212,7 +220,7 @@ export function createReports(ports: Ports): Reports {
         return accepted;
       }),
     observations: (verifier, body) =>
-      bounded(async () => {
+      bounded(verifier, async () => {
         const envelope = readEnvelope('observations', 'observations', verifier, body);
         const now = ports.clock.now();
         const sorted = await sortObservations(verifier, envelope.items);

@@ -1,5 +1,8 @@
 import { createHash, randomUUID } from 'node:crypto';
+import { exportJWK } from 'jose';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { JsonObject } from '../../src/domain/json.ts';
+import { createGuard } from '../../src/sdk/resource/create-guard.ts';
 import {
   creation,
   ERP,
@@ -218,6 +221,29 @@ describe('reported decisions', () => {
     });
   });
 
+  test('a verifier that floods is told to come again, and leaves room for others', async () => {
+    const token = await mint();
+    const assertion = await sortie.assertion('erp');
+    const flood = Array.from({ length: 64 }, () =>
+      fetch(`${sortie.url}/events`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${assertion}`, 'content-type': 'application/json' },
+        body: JSON.stringify({
+          batch_id: randomUUID(),
+          events: Array.from({ length: 500 }, () => event(token)),
+        }),
+      }).then(async (response) => {
+        await response.arrayBuffer();
+        return response.status;
+      }),
+    );
+    const beside = await report([], {}, 'mail');
+    const statuses = new Set(await Promise.all(flood));
+    expect(beside.status).toBe(200);
+    for (const status of statuses) expect([200, 503]).toContain(status);
+    expect(statuses.has(200)).toBe(true);
+  });
+
   test('only verifiers report, only admins read', async () => {
     const bare = await fetch(`${sortie.url}/events`, {
       method: 'POST',
@@ -228,6 +254,50 @@ describe('reported decisions', () => {
     for (const path of ['/decisions', '/decisions/sources', '/decisions/dec_1/explain', '/stream'])
       expect((await sortie.as('sortie_adm_none', 'GET', path)).status).toBe(401);
   });
+});
+
+test("a guard's decisions arrive with their proofs", async () => {
+  const running = createGuard({
+    issuer: sortie.url,
+    audience: ERP,
+    verifier: {
+      id: 'erp',
+      private_key_jwk: (await exportJWK(sortie.verifierKeys.erp.privateKey)) as JsonObject,
+    },
+    instance_id: 'guard-1',
+  });
+  try {
+    await running.ready;
+    const token = await mint();
+    const url = `${ERP}/invoices/1`;
+    for (const action of ['invoices.read', 'invoices.destroy']) {
+      const proof = await sortie.proof(key, 'GET', url, {
+        ath: createHash('sha256').update(token.access_token).digest('base64url'),
+        nonce: undefined,
+      });
+      await running.guard.check({
+        authorization: `DPoP ${token.access_token}`,
+        proof,
+        method: 'GET',
+        url,
+        action,
+        resource: ERP,
+        parameters: {},
+        context: { amount: { amount: '20.00', currency: 'EUR' } },
+      });
+    }
+    let items: Shown[] = [];
+    for (let turn = 0; turn < 100 && items.length < 2; turn++) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      ({ items } = await decisions(`mission_id=${token.mission_id}`));
+    }
+    expect(items.map(({ action, reason, proof }) => [action, reason, proof]).sort()).toEqual([
+      ['invoices.destroy', 'action_not_covered', 'valid'],
+      ['invoices.read', 'permitted', 'absent'],
+    ]);
+  } finally {
+    await running.close();
+  }
 });
 
 describe('decisions for admins', () => {

@@ -80,8 +80,9 @@ export function eventRoutes(reports: Reports): Route[] {
       },
     },
     async handle(incoming) {
-      reports.requireRoom();
-      return json(200, await take(verifierOf(incoming), readBatch(incoming)));
+      const verifier = verifierOf(incoming);
+      reports.requireRoom(verifier);
+      return json(200, await take(verifier, readBatch(incoming)));
     },
   });
   return [
