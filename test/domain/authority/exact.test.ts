@@ -7,8 +7,10 @@ import {
   isDecimal,
   normalDecimal,
 } from '../../../src/domain/authority/decimal.ts';
+import { type AuthoritySet, intersect, parseAuthoritySet } from '../../../src/domain/authority/index.ts';
 import { instantMicros, printInstant } from '../../../src/domain/authority/instant.ts';
 import { isAtOrBelow, isCertainlyNormal, normalResource } from '../../../src/domain/authority/resource.ts';
+import { Denied } from '../../../src/domain/denial.ts';
 
 const digits = (max: number) =>
   fc
@@ -192,5 +194,39 @@ describe('resources', () => {
     expect(isAtOrBelow('https://a/bc', 'https://a/b')).toBe(false);
     expect(isAtOrBelow('https://a/b', 'https://a/b/')).toBe(false);
     expect(isAtOrBelow('https://x/b/c', 'https://a/b')).toBe(false);
+  });
+});
+
+describe('ranges', () => {
+  const bounded = (range: object) =>
+    [
+      {
+        type: 'mission_resource_access',
+        resource: 'https://erp.example.com',
+        actions: ['pay'],
+        constraints: { parameters: { x: { range } } },
+      },
+    ] as unknown as AuthoritySet;
+  const both = (a: object, b: object) => intersect(bounded(a), bounded(b)).granted;
+
+  it('may be one point, and meet in one', () => {
+    expect(parseAuthoritySet(bounded({ min: 5, max: 5 }), 'x')).toEqual(bounded({ min: 5, max: 5 }));
+    expect(both({ max: 5 }, { min: 5 })).toEqual(bounded({ min: 5, max: 5 }));
+    expect(() => parseAuthoritySet(bounded({ min: '5.01', max: '5.00' }), 'x')).toThrow(Denied);
+  });
+
+  it('take the nearer end on each side, below zero as above', () => {
+    expect(both({ min: 1 }, { max: -9 })).toEqual([]);
+    expect(both({ min: -9 }, { max: -1 })).toEqual(bounded({ min: -9, max: -1 }));
+    expect(both({ max: -1 }, { min: -9 })).toEqual(bounded({ min: -9, max: -1 }));
+    expect(both({ max: -5 }, { max: -3 })).toEqual(bounded({ max: -5 }));
+    expect(both({ max: -3 }, { max: -5 })).toEqual(bounded({ max: -5 }));
+    expect(both({ min: 3 }, { min: 5 })).toEqual(bounded({ min: 5 }));
+    expect(both({ min: 5 }, { min: 3 })).toEqual(bounded({ min: 5 }));
+  });
+
+  it('keep an end as it was written where both are equal', () => {
+    const written = { min: '1.00', max: '5.0' };
+    expect(both(written, { min: '1', max: '5.00' })).toEqual(bounded(written));
   });
 });
