@@ -54,9 +54,13 @@ export function reportReads(db: Connection): ReportReads {
 
   /** Only the conditions that a query has, so that each finds its index. */
   function pageOf(query: ReportQuery) {
-    const conditions = ['b.kind = @kind'];
-    if (query.audience !== undefined) conditions.push('b.audience = @audience');
-    if (query.with_denials === true) conditions.push('b.denials > 0');
+    // A plus keeps a condition off its index: without an audience the newest rows are the page, and denials are the
+    // fewer rows.
+    const denials = query.with_denials === true;
+    const conditions = [query.audience === undefined && !denials ? '+b.kind = @kind' : 'b.kind = @kind'];
+    if (query.audience !== undefined)
+      conditions.push(denials ? '+b.audience = @audience' : 'b.audience = @audience');
+    if (denials) conditions.push('b.denials > 0');
     const where = conditions.join(' and ');
     const text =
       query.mission_id === undefined
