@@ -2,7 +2,7 @@
 import { runCli } from './cli/program.ts';
 
 export async function main(argv: readonly string[]): Promise<void> {
-  process.exitCode = await runCli(argv, {
+  const code = await runCli(argv, {
     env: process.env,
     out: (text) => void process.stdout.write(text),
     err: (text) => void process.stderr.write(text),
@@ -13,4 +13,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     },
     onSignal: (signal, listener) => void process.on(signal, listener),
   });
+  process.exitCode = code;
+  // A broker that failed while starting may have its writer thread or a timer running: it must not linger.
+  if (code !== 0) process.exit();
 }

@@ -152,8 +152,16 @@ function readTemplates(config: BrokerConfig, path: string, catalogue: Catalogue)
 }
 
 function readKeySet(path: string): readonly JWK[] {
+  let text: string;
   try {
-    const { keys } = JSON.parse(readFileSync(path, 'utf8')) as { keys: JWK[] };
+    text = readFileSync(path, 'utf8');
+  } catch (cause) {
+    throw new ConfigFault([
+      `${path}: cannot be read (${(cause as NodeJS.ErrnoException).code ?? 'unknown'})`,
+    ]);
+  }
+  try {
+    const { keys } = JSON.parse(text) as { keys: JWK[] };
     if (!Array.isArray(keys) || keys.length === 0 || keys.some((key) => key.kty === 'oct' || 'd' in key))
       throw null;
     return keys;

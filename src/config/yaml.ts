@@ -129,6 +129,8 @@ function nearest(word: string, candidates: readonly string[]): string | null {
   let best: string | null = null;
   let least = Math.max(2, Math.floor(word.length / 3)) + 1;
   for (const candidate of candidates) {
+    // Known elsewhere, but not here.
+    if (candidate === word) continue;
     const distance = editDistance(word, candidate);
     if (distance < least) {
       least = distance;
