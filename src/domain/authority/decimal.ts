@@ -91,15 +91,3 @@ function isZero(text: string): boolean {
   }
   return true;
 }
-
-/** The exact sum of two unsigned decimals, in normal form. */
-export function addDecimals(a: string, b: string): string {
-  const sum = String(scaled(a) + scaled(b)).padStart(MAX_FRACTION + 1, '0');
-  return normalDecimal(`${sum.slice(0, -MAX_FRACTION)}.${sum.slice(-MAX_FRACTION)}`);
-}
-
-/** The value times 10^18, whole. */
-function scaled(text: string): bigint {
-  const [whole = '0', fraction = ''] = text.split('.');
-  return BigInt(whole + fraction.padEnd(MAX_FRACTION, '0'));
-}
