@@ -34,9 +34,10 @@ import {
 } from './support.ts';
 
 const SIZES = (process.env['SORTIE_BENCH_VERIFIERS'] ?? '1,100,1000').split(',').map(Number);
-const ROUNDS = Number(process.env['SORTIE_BENCH_ROUNDS'] ?? 40);
-const SATURATED_ROUNDS = Math.ceil(ROUNDS / 2);
+const ROUNDS = Number(process.env['SORTIE_BENCH_ROUNDS'] ?? 30);
+const SATURATED_ROUNDS = Math.ceil(ROUNDS / 3);
 const WARM_ROUNDS = 5;
+const PAUSE_ROUNDS = 8;
 const STORM_READERS = Number(process.env['SORTIE_BENCH_READERS'] ?? 1000);
 const STORM_ENTRIES = 100_000;
 const CALL_URL = `${ERP}/invoices/1`;
@@ -336,7 +337,8 @@ async function saturated(broker: BenchBroker, capacity: number, run: () => Promi
   await new Promise((resolve) => setTimeout(resolve, 500));
   await run();
   child.send({ name: 'enough' });
-  const { offered = 0, permitted = 0, shed = 0, failed = 0, unsent = 0 } = await loaded;
+  const { offered = 0, permitted = 0, shed = 0, failed = 0, unsent = 0, dry = 0 } = await loaded;
+  if (dry > 0) process.stderr.write('the load ran dry: the figures of saturation are too good\n');
   child.disconnect();
   process.stderr.write(
     `offered ${Math.round(capacity * OVERLOAD)}/s: ${offered}, permitted ${permitted}, shed ${shed}, failed ${failed}, unsent ${unsent}\n`,
@@ -351,16 +353,20 @@ async function pauses(): Promise<void> {
       const admin = await adminOf(broker);
       const [readers, parts] = await joined(broker, size, acknowledge);
       const held: number[] = [];
-      for (const victim of await missions(broker, 12)) {
+      const victims = await missions(broker, PAUSE_ROUNDS);
+      const before = await broker.usage();
+      for (const victim of victims) {
         broker.watchLoop();
         await new Promise((resolve) => setTimeout(resolve, 20));
         await revokeToDeny(readers, parts, [victim], admin);
         held.push(await broker.heldLoop());
       }
+      const used_us = (await broker.usage()).cpu_us - before.cpu_us;
       held.sort((a, b) => a - b);
       const what = acknowledge ? 'feed_loop_held_acknowledged' : 'feed_loop_held';
       print(`${what}_ms_p50_${size}`, percentile(held, 0.5), 'ms');
       print(`${what}_ms_max_${size}`, percentile(held, 1), 'ms');
+      print(`${what}_cpu_us_per_reader`, used_us / victims.length / size, 'us');
       readers.close();
     });
 }

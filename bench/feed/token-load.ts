@@ -19,7 +19,7 @@ const TICK_MS = 5;
 function load({ url, prepared, per_second, seconds, connections }: TokenLoad): void {
   const agent = new Agent({ keepAlive: true, maxSockets: connections });
   const waiting = [...prepared];
-  const answers = { offered: 0, unsent: 0, permitted: 0, shed: 0, failed: 0 };
+  const answers = { offered: 0, unsent: 0, dry: 0, permitted: 0, shed: 0, failed: 0 };
   let in_flight = 0;
   const send = (one: Prepared): void => {
     in_flight++;
@@ -41,8 +41,9 @@ function load({ url, prepared, per_second, seconds, connections }: TokenLoad): v
       answers.offered++;
       // A connection that waits for its answer can ask for nothing else: what is due then is counted as unsent.
       const one = in_flight < connections ? waiting.shift() : undefined;
-      if (one === undefined) answers.unsent++;
-      else send(one);
+      if (one !== undefined) send(one);
+      else if (in_flight < connections) answers.dry++;
+      else answers.unsent++;
     }
   }, TICK_MS);
   const finish = (): void => {
