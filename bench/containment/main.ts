@@ -6,9 +6,10 @@ import { type Catalogue, type CataloguedAction, parseCatalogue } from '../../src
 import type { DeclaredMission } from '../../src/behaviour/mission.ts';
 import type { BehaviourRules } from '../../src/behaviour/rules.ts';
 import { describeMcpTools, suggestCatalogue } from '../../src/behaviour/suggest.ts';
+import { type BrokerReplay, openBrokerReplay } from './broker.ts';
 import { loadPlans, missionOf, type Plan, taskKey } from './missions.ts';
 import { oraclePlans } from './oracle.ts';
-import { engineReplay, type Replay } from './replay.ts';
+import { engineReplay, type Replay, type RunOutcome } from './replay.ts';
 import { fullRow, type Judged, judgeRun, lagRows, pairRows, shortRow } from './score.ts';
 import { loadFullOutputs, loadTraces, type ScoredTrace } from './traces.ts';
 import { ABLATIONS, CURVE, FULL } from './variants.ts';
@@ -22,6 +23,12 @@ const USAGE = `npm run bench:containment -- --traces FILE [--traces FILE ...] --
   [--full-outputs FILE]   complete texts of outputs that the traces cut (default: beside the traces)
   [--plans all|majority]  every recorded plan by its share (default), or each planner's most frequent one
   [--quick]               headline figures only: no curve, ablation or suggested-only rows
+  [--path broker|engine]  broker (default): missions declared at a real broker, calls judged by real guards;
+                          engine: the pure engine in process. Curve, ablation and suggested-only rows always use it
+  [--budget SECONDS]      for the broker path (default 900, 0 for no bound): runs beyond it, spread over all, are
+                          judged by the engine, and the output counts them
+  [--sample N]            every Nth run only
+  [--compare]             judge every run on both paths and report where they differ
   [--explain N]           print up to N missed attacks and false stops, per suite, to standard error`;
 
 interface Suites {
@@ -135,6 +142,7 @@ interface Pass {
   readonly rows: Judged[];
   readonly bytes: number[];
   readonly calls: number;
+  readonly outcomes: readonly RunOutcome[];
 }
 
 async function pass(
@@ -146,18 +154,87 @@ async function pass(
 ): Promise<Pass> {
   const rows: Judged[] = [];
   const bytes: number[] = [];
+  const outcomes: RunOutcome[] = [];
   let calls = 0;
-  for (const run of runs) {
+  const judged = await inOrder(runs, replay.at_once ?? 1, async (run) => {
     const catalogue = suites.catalogues.get(run.scored.trace.suite);
-    if (catalogue === undefined) continue;
-    const outcome = await replay.run(run.scored.trace, run.mission, catalogue, rules);
+    return catalogue === undefined ? null : replay.run(run.scored.trace, run.mission, catalogue, rules);
+  });
+  for (const [at, run] of runs.entries()) {
+    const outcome = judged[at];
+    if (outcome === null || outcome === undefined) continue;
     const row = judgeRun(run.scored, outcome, run.planner, run.weight);
     rows.push(row);
-    bytes.push(outcome.memory_bytes);
+    if (outcome.memory_bytes > 0) bytes.push(outcome.memory_bytes);
     calls += outcome.calls.length;
+    outcomes.push(outcome);
     explain?.(run, row);
   }
-  return { rows, bytes, calls };
+  return { rows, bytes, calls, outcomes };
+}
+
+/** The broker until its time is up, then the engine: a file of any size ends. */
+function withinBudget(
+  broker: Replay,
+  seconds: number,
+): Replay & { readonly counts: { broker: number; engine: number } } {
+  const until = seconds > 0 ? performance.now() + seconds * 1000 : Number.POSITIVE_INFINITY;
+  const counts = { broker: 0, engine: 0 };
+  return {
+    ...broker,
+    counts,
+    run(...given) {
+      const by = performance.now() < until ? 'broker' : 'engine';
+      counts[by]++;
+      return (by === 'broker' ? broker : engineReplay).run(...given);
+    },
+  };
+}
+
+/** A step through the items that meets each once, so that what comes first is spread over all. */
+function strideOf(length: number): number {
+  const divides = (a: number, b: number): boolean => (b === 0 ? a !== 1 : divides(b, a % b));
+  let stride = Math.max(1, Math.floor(length * 0.618));
+  while (divides(length, stride)) stride++;
+  return stride;
+}
+
+/** Several at once, because a broker answers many agents; the results in order. */
+async function inOrder<T, R>(
+  items: readonly T[],
+  at_once: number,
+  work: (item: T) => Promise<R>,
+): Promise<R[]> {
+  const out: R[] = [];
+  const stride = strideOf(items.length);
+  let next = 0;
+  const worker = async (): Promise<void> => {
+    while (next < items.length) {
+      const at = (next++ * stride) % items.length;
+      const item = items[at] as T;
+      out[at] = await work(item);
+    }
+  };
+  await Promise.all(Array.from({ length: at_once }, worker));
+  return out;
+}
+
+/** Whether two paths judged every call of every run alike. */
+function agreement(runs: readonly Run[], a: Pass, b: Pass): unknown {
+  let calls = 0;
+  const differ: string[] = [];
+  for (const [at, one] of a.outcomes.entries()) {
+    for (const [position, call] of one.calls.entries()) {
+      const other = b.outcomes[at]?.calls[position];
+      calls++;
+      if (other !== undefined && call.refused === other.refused && call.rule === other.rule) continue;
+      const { trace } = (runs[at] as Run).scored;
+      differ.push(
+        `${trace.suite}/${trace.user_task_id} ${trace.id} call ${call.i} ${trace.calls[position]?.tool}: ${call.rule ?? 'permit'} / ${other?.rule ?? 'permit'}`,
+      );
+    }
+  }
+  return { runs: a.outcomes.length, calls, differ: differ.length, examples: differ.slice(0, 20) };
 }
 
 function byGroup<T>(
@@ -206,6 +283,10 @@ async function main(): Promise<void> {
       quick: { type: 'boolean', default: false },
       plans: { type: 'string', default: 'all' },
       explain: { type: 'string' },
+      path: { type: 'string', default: 'broker' },
+      sample: { type: 'string', default: '1' },
+      budget: { type: 'string', default: '900' },
+      compare: { type: 'boolean', default: false },
     },
   });
   const { traces: tracePaths, missions, tools, config } = values;
@@ -241,15 +322,22 @@ async function main(): Promise<void> {
       );
   }
   if (values.plans === 'majority') for (const [task, list] of plans) plans.set(task, majority(list));
+  if (values.path !== 'broker' && values.path !== 'engine') throw new Error('--path is broker or engine');
+  const opened: BrokerReplay | null =
+    values.path === 'broker' ? await openBrokerReplay(suites.catalogues) : null;
   const replay = engineReplay;
+  const sample = Math.max(1, Number(values.sample));
   const datasets: Record<string, unknown> = {};
-  for (const dataset of [...new Set(traces.map(({ trace }) => trace.dataset))].sort()) {
+  const datasetNames = [...new Set(traces.map(({ trace }) => trace.dataset))].sort();
+  for (const dataset of datasetNames) {
     const own = traces.filter(({ trace }) => trace.dataset === dataset);
-    const runs = runsOf(own, plans, suites);
+    const runs = runsOf(own, plans, suites).filter((_, at) => at % sample === 0);
     const count = (suite: string | null) => (name: string) =>
       own.filter(({ trace, key }) => key.class === name && (suite === null || trace.suite === suite)).length;
     const explain = values.explain === undefined ? undefined : explainer(Number(values.explain));
-    const main = await pass(runs, suites, replay, FULL, explain);
+    const bounded =
+      opened === null ? null : withinBudget(opened, Number(values.budget) / datasetNames.length);
+    const main = await pass(runs, suites, bounded ?? engineReplay, FULL, explain);
     const bySuite = byGroup(
       main.rows,
       (row) => row.suite,
@@ -268,6 +356,10 @@ async function main(): Promise<void> {
     }
     const bytes = [...main.bytes].sort((a, b) => a - b);
     const extra: Record<string, unknown> = {};
+    if (values.compare && opened !== null) {
+      const other = await pass(runs, suites, engineReplay, FULL);
+      extra['paths_agree'] = agreement(runs, main, other);
+    }
     if (!values.quick) {
       // Parts are compared on each planner's most frequent plan; the headline is over all recorded plans.
       const usual = new Map([...plans].map(([task, list]) => [task, majority(list)]));
@@ -326,6 +418,7 @@ async function main(): Promise<void> {
       by_planner: byGroup(main.rows, (row) => row.planner, shortRow),
       pairs: pairRows(main.rows),
       lag: lagRows(main.rows),
+      ...(bounded !== null && { judged_by: bounded.counts }),
       ...extra,
       left: { missed_runs: missed, stopped_runs: stops },
       memory_bytes: {
@@ -336,7 +429,8 @@ async function main(): Promise<void> {
   }
   const report = {
     mode: values.mode,
-    replay: replay.path,
+    replay: (opened ?? engineReplay).path,
+    sample,
     traces: tracePaths.map((path) => basename(path)),
     suites: Object.fromEntries(suites.origin),
     undocumented_tools: undocumented,
@@ -349,6 +443,7 @@ async function main(): Promise<void> {
         `note: suite ${suite} has no configuration; using ${origin === 'suggested' ? 'what catalogue suggest proposes' : 'nothing (every call is an effect)'}\n`,
       );
   }
+  await opened?.close();
   const text = JSON.stringify(report, null, 2) + '\n';
   if (values.out !== undefined) writeFileSync(values.out, text);
   process.stdout.write(values.out === undefined ? text : JSON.stringify(headline(report), null, 2) + '\n');

@@ -26,6 +26,8 @@ export interface RunOutcome {
 export interface Replay {
   /** Said in the output, so that a reader knows what was measured. */
   readonly path: string;
+  /** Runs judged at the same time. Default 1. */
+  readonly at_once?: number;
   run(
     trace: Trace,
     mission: DeclaredMission,
