@@ -34,6 +34,8 @@ export class AudienceFeed {
   readonly log = new FeedLog();
   readonly #epoch: number;
   readonly #readers = new Set<Reader>();
+  /** The frames that were written last. */
+  #shared: { readonly last: number; readonly newest: number; readonly text: string } | null = null;
   /** Open streams of each verifier. */
   readonly #connected = new Map<string, number>();
 
@@ -62,33 +64,30 @@ export class AudienceFeed {
   golive(reader: Reader, ts: number): void {
     const waiting = reader.waiting ?? [];
     reader.waiting = null;
-    for (const entry of waiting) if (entry.seq > reader.last) this.send(reader, entry);
+    this.send(reader, waiting);
     this.#write(reader, heartbeat(this.#epoch, reader.last, ts));
   }
 
-  send(reader: Reader, entry: LoggedEntry): void {
-    this.#write(reader, this.#frame(entry, reader.last));
-    reader.last = entry.seq;
+  /** Entries in order, in one write: a thousand readers that come back cost a thousand writes, however much they missed. */
+  send(reader: Reader, entries: readonly LoggedEntry[]): void {
+    const newest = entries.at(-1);
+    // Committed before the snapshot that this reader holds, and told here only now.
+    if (newest === undefined || newest.seq <= reader.last) return;
+    this.#write(reader, this.#framesAfter(reader.last, entries));
+    reader.last = newest.seq;
   }
 
-  publish(entry: StoredFeedEntry): void {
-    const logged = this.log.add(entry);
-    // Nearly every reader saw the same entry last: one text serves them all.
-    let prev = -1;
-    let frame = '';
+  /** What was committed together goes out together. */
+  publish(entries: readonly StoredFeedEntry[]): void {
+    const logged = entries.map((entry) => this.log.add(entry));
+    this.#shared = null;
     for (const reader of this.#readers) {
-      if (reader.waiting !== null) {
-        if (reader.waiting.push(logged) > MAX_WAITING) this.cut(reader);
+      if (reader.waiting === null) {
+        this.send(reader, logged);
         continue;
       }
-      // Committed before the snapshot that this reader holds, and told here only now.
-      if (logged.seq <= reader.last) continue;
-      if (reader.last !== prev) {
-        prev = reader.last;
-        frame = this.#frame(logged, prev);
-      }
-      this.#write(reader, frame);
-      reader.last = logged.seq;
+      for (const entry of logged) reader.waiting.push(entry);
+      if (reader.waiting.length > MAX_WAITING) this.cut(reader);
     }
   }
 
@@ -124,8 +123,19 @@ export class AudienceFeed {
     reader.sink.cut();
   }
 
-  #frame(entry: LoggedEntry, prev: number): string {
-    return `id: ${this.#epoch}.${entry.seq}\nevent: entry\ndata: ${entry.json.slice(0, -1)},"prev":${prev}}\n\n`;
+  /** Nearly every reader saw the same entry last: one text serves them all. */
+  #framesAfter(last: number, entries: readonly LoggedEntry[]): string {
+    const newest = entries.at(-1)?.seq ?? last;
+    if (this.#shared?.last === last && this.#shared.newest === newest) return this.#shared.text;
+    let text = '';
+    let prev = last;
+    for (const { seq, json } of entries) {
+      if (seq <= last) continue;
+      text += `id: ${this.#epoch}.${seq}\nevent: entry\ndata: ${json.slice(0, -1)},"prev":${prev}}\n\n`;
+      prev = seq;
+    }
+    this.#shared = { last, newest, text };
+    return text;
   }
 
   /** A reader that does not read is cut rather than remembered: its backlog is in the store. */

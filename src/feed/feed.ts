@@ -13,7 +13,7 @@ export type { Acknowledgement, VerifierView } from './acknowledgements.ts';
 export type { FeedSink } from './audience-feed.ts';
 
 const HEARTBEAT_MS = 1000;
-const PAGE = 500;
+const PAGE = 200;
 const ACK_FLUSH_MS = 5000;
 
 export interface RevocationFeedOptions {
@@ -43,7 +43,7 @@ export class RevocationFeed {
     this.#epoch = epoch;
     this.#acks = acks;
     options.store.onCommit((committed) => {
-      for (const entry of committed.feed) this.#publish(entry);
+      if (committed.feed.length > 0) this.#publish(committed.feed);
     });
     this.#timers = [
       setInterval(() => this.#heartbeat(), HEARTBEAT_MS),
@@ -84,7 +84,7 @@ export class RevocationFeed {
     if (claimed !== null && recent !== null && claimed <= feed.log.head) {
       // Away for a moment, or just back from a snapshot: everything that it missed is at hand.
       const reader = feed.join(verifier.id, sink, claimed);
-      for (const entry of recent) feed.send(reader, entry);
+      feed.send(reader, recent);
       feed.golive(reader, clock.now());
       return;
     }
@@ -93,7 +93,10 @@ export class RevocationFeed {
     const reader = feed.join(verifier.id, sink, resume);
     while (!reader.gone) {
       const page = await store.feedAfter(verifier.audience, reader.last, clock.now(), PAGE);
-      for (const entry of page) feed.send(reader, { seq: entry.seq, json: jsonOf(entry) });
+      feed.send(
+        reader,
+        page.map((entry) => ({ seq: entry.seq, json: jsonOf(entry) })),
+      );
       if (page.length < PAGE) break;
       await sink.drained();
     }
@@ -169,10 +172,13 @@ export class RevocationFeed {
     return made;
   }
 
-  #publish(entry: StoredFeedEntry): void {
-    for (const [audience, { feed }] of this.#audiences)
-      if (entry.audiences === null || entry.audiences.includes(audience)) feed.publish(entry);
-    for (const audience of entry.audiences ?? this.#audiencesKnown()) this.#heads.set(audience, entry.seq);
+  #publish(entries: readonly StoredFeedEntry[]): void {
+    for (const [audience, { feed }] of this.#audiences) {
+      const concerning = entries.filter(({ audiences }) => audiences?.includes(audience) ?? true);
+      if (concerning.length > 0) feed.publish(concerning);
+    }
+    for (const entry of entries)
+      for (const audience of entry.audiences ?? this.#audiencesKnown()) this.#heads.set(audience, entry.seq);
   }
 
   #isConnected(audience: string | null, verifier_id: string): boolean {

@@ -74,12 +74,14 @@ interface Frame {
 /** A reader that takes everything, or nothing when it stalls. */
 class ListSink implements FeedSink {
   readonly frames: Frame[] = [];
+  writes = 0;
   stalled = false;
   closed: 'no' | 'ended' | 'cut' = 'no';
   buffered_bytes = 0;
   readonly #listeners: (() => void)[] = [];
 
   write(chunk: string): boolean {
+    this.writes++;
     if (this.stalled) this.buffered_bytes += chunk.length;
     for (const block of chunk.split('\n\n').filter((text) => text !== '')) {
       const fields = new Map(
@@ -198,6 +200,31 @@ describe('stream', () => {
       last = seq;
     }
     expect(JSON.stringify(sink.frames)).not.toContain('audiences');
+  });
+
+  it('brings what was committed together in one write, whatever each reader saw before, and one who comes back too', async () => {
+    const { epoch, seq } = await snapshot();
+    await revoke('msn_a', 'msn_b');
+    const [fresh, behind] = [new ListSink(), new ListSink()];
+    await feed.open(erp, `${epoch}.${seq + 2}`, fresh);
+    await feed.open(erp, `${epoch}.${seq}`, behind);
+    const brought = (sink: ListSink): number => sink.writes - sink.beats().length;
+    expect([fresh, behind].map(brought)).toStrictEqual([0, 1]);
+    const keys = Array.from({ length: 50 }, (_, index) => `msn_${index}`);
+    await revoke(...keys);
+    await until(() => fresh.keys().length === 50, 'entries');
+    for (const [sink, missed] of [
+      [fresh, []],
+      [behind, ['msn_a', 'msn_b']],
+    ] as const) {
+      expect(sink.keys()).toStrictEqual([...missed, ...keys]);
+      expect(brought(sink)).toBe(missed.length > 0 ? 2 : 1);
+      const set = new RevocationSet([1, 2]);
+      const from = seq + 2 - missed.length;
+      set.load({ epoch, seq: from, ts: clock.now(), max_token_seconds: 900, entries: [] }, 1);
+      expect(new Set(replay(set, sink))).not.toContain('gap');
+      expect(set.seq).toBe(seq + 52);
+    }
   });
 
   it('goes on after a short absence without asking the store, and after a long one with it', async () => {
