@@ -46,7 +46,10 @@ function load({ url, prepared, per_second, seconds, connections }: TokenLoad): v
       else answers.unsent++;
     }
   }, TICK_MS);
+  let finished = false;
   const finish = (): void => {
+    if (finished) return;
+    finished = true;
     clearInterval(tick);
     clearTimeout(end);
     agent.destroy();
