@@ -202,7 +202,7 @@ export const brokerSchema = z.strictObject({
         .number()
         .int()
         .min(1)
-        .default(256)
+        .default(64)
         .describe('Exchanges at work at once; more get 503.'),
       concurrent_per_instance: z
         .number()

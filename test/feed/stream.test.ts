@@ -20,7 +20,7 @@ async function stream(verifier: 'erp' | 'mail' = 'erp', last?: string): Promise<
   });
   open.push(reader);
   expect(reader.status).toBe(200);
-  await expect.poll(() => reader.of('heartbeat').length, { timeout: 3000 }).toBeGreaterThan(0);
+  await expect.poll(() => reader.of('heartbeat').length, { timeout: 20_000 }).toBeGreaterThan(0);
   return reader;
 }
 
@@ -47,7 +47,7 @@ const revoke = (id: string) => sortie.admin('POST', `/missions/${id}/revoke`, { 
 
 const entries = (reader: EventReader, count: number): Promise<StreamEvent[]> =>
   expect
-    .poll(() => reader.of('entry').length, { timeout: 5000 })
+    .poll(() => reader.of('entry').length, { timeout: 20_000 })
     .toBeGreaterThanOrEqual(count)
     .then(() => reader.of('entry'));
 
@@ -76,7 +76,7 @@ describe('the stream', () => {
 
   test('beats every second with epoch, head and time', async () => {
     const reader = await stream();
-    await expect.poll(() => reader.of('heartbeat').length, { timeout: 4000 }).toBeGreaterThanOrEqual(3);
+    await expect.poll(() => reader.of('heartbeat').length, { timeout: 20_000 }).toBeGreaterThanOrEqual(3);
     const beats = reader
       .of('heartbeat')
       .map(({ data }) => data as { epoch: number; seq: number; ts: number });
@@ -143,7 +143,7 @@ describe('the stream', () => {
     const before = await bundleVersion();
     const reader = await stream();
     await sortie.admin('POST', '/keys/rotate', {});
-    await expect.poll(() => reader.of('bundle').length, { timeout: 3000 }).toBeGreaterThan(0);
+    await expect.poll(() => reader.of('bundle').length, { timeout: 20_000 }).toBeGreaterThan(0);
     const version = reader.of('bundle').at(-1)?.data['version'];
     expect(version).not.toBe(before);
     expect(await bundleVersion()).toBe(version);
@@ -176,7 +176,7 @@ describe('the stream', () => {
     expect(got.at(-1)?.data['key']).toBe(id);
     // What the system had buffered still comes, then the end: far from everything.
     slow.resume();
-    await expect.poll(() => slow.ended, { timeout: 5000 }).toBe(true);
+    await expect.poll(() => slow.ended, { timeout: 20_000 }).toBe(true);
     expect(slow.of('entry').length).toBeLessThan(8001);
     const resumed = await stream('erp', slow.of('entry').at(-1)?.id ?? `${(await snapshot()).epoch}.0`);
     const rest = await entries(resumed, 8001 - slow.of('entry').length);

@@ -1,10 +1,11 @@
 /** What anyone may read: metadata, keys, status lists (RFC 8414, RFC 7517, Token Status List). */
 import { z } from 'zod';
+import { malformed } from '../../domain/denial.ts';
 import { PROOF_ALGS } from '../../domain/dpop.ts';
 import { ACCESS_TOKEN_TYPE, EVIDENCE_TYPES, TOKEN_EXCHANGE } from '../../operations/exchange-request.ts';
 import type { Ports } from '../../ports.ts';
 import type { Route } from '../route.ts';
-import { problemSchema } from '../schemas.ts';
+import { oauthErrorSchema, problemSchema } from '../schemas.ts';
 
 /** Key sets and metadata are small and public; a minute of caching spares the broker a restart's stampede. */
 const CACHE = 'public, max-age=60';
@@ -14,6 +15,9 @@ export function metadataRoutes(ports: Ports, statusList: (id: string) => Promise
     const { issuer } = ports.policy();
     return {
       issuer,
+      // RFC 8414 does not ask for one where no grant uses it, but clients that others wrote (MCP) refuse metadata
+      // without; it answers that there is no front channel.
+      authorization_endpoint: `${issuer}/authorize`,
       token_endpoint: `${issuer}/token`,
       introspection_endpoint: `${issuer}/introspect`,
       revocation_endpoint: `${issuer}/revoke`,
@@ -48,6 +52,20 @@ export function metadataRoutes(ports: Ports, statusList: (id: string) => Promise
     metadataRoute('/.well-known/oauth-authorization-server'),
     // Providers that trust the broker as an OIDC issuer (AWS STS, Vault) look here for `jwks_uri`.
     metadataRoute('/.well-known/openid-configuration'),
+    {
+      method: 'GET',
+      path: '/authorize',
+      auth: { kind: 'public' },
+      errors: 'oauth',
+      describe: {
+        summary: 'There is no front channel: agents attest at the token endpoint',
+        tag: 'metadata',
+        responses: { 400: { description: 'Always', schema: oauthErrorSchema } },
+      },
+      handle() {
+        throw malformed('there is no front channel: present workload evidence at the token endpoint');
+      },
+    },
     {
       method: 'GET',
       path: '/jwks',

@@ -128,14 +128,6 @@ afterAll(async () => {
   await sortie.close();
 });
 
-/**
- * SDK 1.32 refuses metadata without an authorization endpoint, which RFC 8414 section 2 does not ask of a server whose
- * grants use none. It is never called.
- */
-function withAuthorizationEndpoint(metadata: unknown): JsonObject {
-  return { authorization_endpoint: `${sortie.url}/authorize`, ...(metadata as JsonObject) };
-}
-
 /** An agent as the SDK wants it: what it knows of OAuth, and a fetch that adds the proofs that the SDK does not know. */
 async function agent(actions: string[]) {
   const key = await newKey();
@@ -189,8 +181,6 @@ async function agent(actions: string[]) {
       const response = await fetch(url, { ...init, headers });
       nonce = response.headers.get('dpop-nonce') ?? nonce;
       if (url.pathname === '/token' && response.status === 400 && attempt === 0) continue;
-      if (url.pathname === '/.well-known/oauth-authorization-server')
-        return Response.json(withAuthorizationEndpoint(await response.json()));
       if (url.pathname === '/token')
         seen.mission_id = String(((await response.clone().json()) as JsonObject)['mission_id']);
       return response;
