@@ -431,6 +431,12 @@ export type Write =
       readonly expires_at: number;
     }
   /**
+   * The mission has taken in untrusted content: it, and from then on every mission that its instance declares, is
+   * tainted (wire profile 2.6). One that is tainted already stays as it is; one that was pruned
+   * is no news.
+   */
+  | { readonly kind: 'taint'; readonly id: string }
+  /**
    * Takes a token's allotment out of a counted limit of its mission, in the group that records the token. Nothing is
    * ever given back. Conflict `limit_exhausted` where less than `amount` is left, `mission_not_found`.
    */

@@ -103,7 +103,10 @@ export interface Mission {
   readonly derivations: number;
   readonly max_derivations: number | null;
   readonly declared_by: 'launcher' | 'agent';
+  /** It has taken in untrusted content, or was declared by somebody who had. */
   readonly tainted: boolean;
+  /** The latter: nothing that it says vouches for anything. Kept by the store, which knows the instance's missions. */
+  readonly born_tainted?: boolean;
   /** Seconds; a mission silent for longer than `attest_every` is suspended. */
   readonly attest_every_seconds: number;
   readonly last_attested_at: number;

@@ -12,7 +12,7 @@ import {
   readDecisionEvent,
   readObservation,
 } from '../domain/reports.ts';
-import { type Ports, type ReportRecord, type VerifierPolicy, WriteConflict } from '../ports.ts';
+import { type Ports, type ReportRecord, type VerifierPolicy, type Write, WriteConflict } from '../ports.ts';
 import { createCallProofs } from './call-proofs.ts';
 
 export const BATCH_ITEMS = 1000;
@@ -25,6 +25,8 @@ const AT_WORK_EACH = 12;
 const REMEMBERED = 20_000;
 const RETRY_AFTER_SECONDS = 1;
 const ID_BYTES = 16;
+/** Origin of an observation that marks its mission (wire profile 3, mark then release). */
+const UNTRUSTED = 'text';
 /** Items of a batch that gives others a turn. */
 const LARGE = 100;
 
@@ -186,7 +188,10 @@ export function createReports(ports: Ports): Reports {
       body: JSON.stringify(kept),
     };
     try {
-      await ports.store.atomically([{ kind: 'insert_report', report, dropped, lost: envelope.lost }]);
+      await ports.store.atomically([
+        { kind: 'insert_report', report, dropped, lost: envelope.lost },
+        ...marksOf(kept),
+      ]);
     } catch (cause) {
       if (!(cause instanceof WriteConflict) || cause.conflict !== 'repeated') throw cause;
       return { accepted: kept.length, dropped, proven, repeated: true };
@@ -234,6 +239,13 @@ export function createReports(ports: Ports): Reports {
       return () => void listeners.delete(listener);
     },
   };
+}
+
+/** Missions that took in what strangers wrote: tainted before the verifier is answered, and so before it releases it. */
+function marksOf(kept: readonly (KeptDecision | ObservationReport)[]): Write[] {
+  const missions = new Set<string>();
+  for (const item of kept) if ('origin' in item && item.origin === UNTRUSTED) missions.add(item.mission_id);
+  return [...missions].map((id) => ({ kind: 'taint', id }));
 }
 
 /** @throws Denied `invalid_request` */

@@ -36,6 +36,7 @@ export async function missionFacts(
       )
       .map(({ actions, why }) => ({ actions, why })),
     tainted: mission.tainted,
+    born_tainted: mission.born_tainted ?? false,
     digest_key: Buffer.from(digestKey(mission.id)).toString('base64url'),
   };
 }

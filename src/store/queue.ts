@@ -50,6 +50,7 @@ function endsAuthority(write: Write): boolean {
     write.kind === 'transition' ||
     write.kind === 'transition_all' ||
     write.kind === 'contain' ||
+    write.kind === 'taint' ||
     write.kind === 'append_feed' ||
     write.kind === 'insert_block'
   );

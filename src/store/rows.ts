@@ -22,6 +22,10 @@ import type {
 import { unpackDigest, unpackDigests } from './packing.ts';
 import type * as schema from './schema.ts';
 
+/** `missions.tainted`: 0 is untainted. */
+export const BORN_TAINTED = 1;
+export const TAINTED_LATER = 2;
+
 export type MissionRow = typeof schema.missions.$inferSelect;
 export type GroundRow = typeof schema.grounds.$inferSelect;
 
@@ -81,6 +85,7 @@ export function missionFromRow(row: MissionRow, ground: GroundRow): Mission {
     max_derivations: row.max_derivations,
     declared_by: ground.declared_by === 'launcher' ? 'launcher' : 'agent',
     tainted: row.tainted !== 0,
+    ...(row.tainted === BORN_TAINTED && { born_tainted: true }),
     attest_every_seconds: ground.attest_every_seconds,
     last_attested_at: row.last_attested_at,
     token_ttl_seconds: ground.token_ttl_seconds,

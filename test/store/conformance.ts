@@ -56,6 +56,7 @@ export function storeConformance(name: string, factory: StoreFactory): void {
           jkt: Buffer.alloc(32, 7).toString('base64url'),
           evidence_digest: `sha-256:${Buffer.alloc(32, 9).toString('base64url')}`,
           tainted: true,
+          born_tainted: true,
           declared_by: 'launcher',
           max_derivations: 4,
           created_at: NOW + 0.25,
@@ -65,10 +66,30 @@ export function storeConformance(name: string, factory: StoreFactory): void {
         });
         const below = child(root, { created_at: NOW + 1, proposal: root.authority });
         await store.atomically([insert(root)]);
-        await store.atomically([insert(below)]);
+        await store.atomically([insert({ ...below, tainted: false })]);
         expect(await store.mission(root.id)).toEqual(root);
-        expect(await store.mission(below.id)).toEqual(below);
+        expect(await store.mission(below.id)).toEqual({ ...below, tainted: true, born_tainted: true });
         expect(await store.mission('msn_unknown')).toBeNull();
+      });
+
+      it('taints a mission that read what strangers wrote, and what its instance or a child declares after', async () => {
+        const [read, other] = [mission(), mission()];
+        await store.atomically([insert(read), insert(other)]);
+        await store.atomically([
+          { kind: 'taint', id: read.id },
+          { kind: 'taint', id: 'msn_pruned' },
+        ]);
+        await store.atomically([{ kind: 'taint', id: read.id }]);
+        const [again, below, strange] = [mission({ instance: read.instance }), child(read), mission()];
+        await store.atomically([insert(again), insert(below), insert(strange)]);
+        const taintOf = async ({ id }: Mission) => {
+          const found = await store.mission(id);
+          return [found?.tainted, found?.born_tainted ?? false];
+        };
+        expect(await taintOf(read)).toEqual([true, false]);
+        expect(await taintOf(again)).toEqual([true, true]);
+        expect(await taintOf(below)).toEqual([true, true]);
+        for (const clean of [other, strange]) expect(await taintOf(clean)).toEqual([false, false]);
       });
 
       it('finds a mission by its creation request, for the same agent and key only', async () => {

@@ -145,6 +145,7 @@ export function verifierRoutes(
               success_criteria: z.array(z.string()),
               needs: z.array(z.object({ actions: z.array(z.string()), why: z.string() })),
               tainted: z.boolean(),
+              born_tainted: z.boolean(),
               digest_key: z.string(),
             }),
           },

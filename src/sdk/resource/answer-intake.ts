@@ -7,6 +7,7 @@ export interface AnswerTarget {
   take(body: JsonValue, whole: boolean): void;
   /** The mission has taken in what nobody here can read. */
   taint(): void;
+  held(): Promise<void> | null;
 }
 
 /** Held of one answer. A larger one is taken in by pieces of this size, as text. */
@@ -39,6 +40,10 @@ export class AnswerIntake implements AnswerReader {
     // What is released before the whole is known may already instruct the agent.
     this.#target.taint();
     this.#collect(chunk);
+  }
+
+  held(): Promise<void> | null {
+    return this.#target.held();
   }
 
   /** The last bytes, taken in before anything of them is released. */

@@ -18,7 +18,7 @@ import { isJsonObject, type JsonValue } from '../../domain/json.ts';
 import { AnswerIntake } from './answer-intake.ts';
 import type { GuardedCall } from './call.ts';
 import { denied, type GuardDenial } from './denial.ts';
-import type { MissionFacts, MissionFactsSource } from './mission-facts.ts';
+import type { MissionFacts, MissionFactsSource, TaintMark } from './mission-facts.ts';
 import type { AnswerReader, SequenceJudge } from './state.ts';
 import type { VerifiedToken } from './token.ts';
 
@@ -29,6 +29,7 @@ export interface BehaviourOptions {
   readonly mode: BehaviourMode;
   readonly bundle: () => Bundle | null;
   readonly facts: MissionFactsSource;
+  readonly mark: TaintMark;
   /** Processes that serve this audience: with more than one, this one does not see every answer. */
   readonly processes: () => number;
   /** Seconds since the epoch. */
@@ -48,6 +49,8 @@ interface Held {
   authority: AuthoritySet;
   /** A permitted call whose answer nobody reads so far. */
   unread: boolean;
+  /** Whether the broker knows of the taint: until it says so, nothing untrusted is released. */
+  mark: 'open' | 'known' | Promise<void>;
 }
 
 const MISSIONS = 8_192;
@@ -76,9 +79,10 @@ export class BehaviourJudge implements SequenceJudge {
     return this.#held.size;
   }
 
-  prepare(token: VerifiedToken): Promise<GuardDenial | null> | null {
+  prepare(token: VerifiedToken, call: GuardedCall): Promise<GuardDenial | null> | null {
     const { mission_id } = token;
-    if (this.#held.has(mission_id)) return null;
+    const held = this.#held.get(mission_id);
+    if (held !== undefined) return this.#dependsOnTaint(held, call) ? this.#askTaint(held) : null;
     try {
       if (this.#catalogue() === null) return null;
     } catch {
@@ -131,6 +135,36 @@ export class BehaviourJudge implements SequenceJudge {
     return denied(code, { retry, private_reason: step.verdict.record.rule ?? 'behaviour' });
   }
 
+  /** Whether this call is judged otherwise once the mission has read what strangers wrote, here or elsewhere. */
+  #dependsOnTaint(held: Held, call: GuardedCall): boolean {
+    if (held.state.tainted || held.unread) return false;
+    try {
+      const context = this.#context(held);
+      if (context === null) return false;
+      const strict = { ...held.state, tainted: true };
+      const { verdict } = judgeStep(strict, { type: 'call', call: call as Call }, context);
+      return verdict?.decision === 'deny';
+    } catch {
+      return false; // `judge` refuses it.
+    }
+  }
+
+  /** Another audience marks before it releases: what the agent can know by now, the broker knows. */
+  async #askTaint(held: Held): Promise<GuardDenial | null> {
+    try {
+      const { tainted } = await this.#options.facts(held.facts.mission_id);
+      if (tainted) {
+        held.state = { ...held.state, tainted: true };
+        held.mark = 'known';
+      }
+      return null;
+    } catch (error) {
+      return denied('rules_unenforceable', {
+        private_reason: error instanceof Error ? error.message : 'taint of the mission',
+      });
+    }
+  }
+
   openAnswer(call: GuardedCall, token: VerifiedToken): AnswerReader | null {
     const held = this.#held.get(token.mission_id);
     if (held === undefined) return null;
@@ -138,6 +172,7 @@ export class BehaviourJudge implements SequenceJudge {
     return new AnswerIntake({
       take: (body, whole) => this.#take(token.mission_id, call, body, whole),
       taint: () => this.#taint(token.mission_id),
+      held: () => this.#hold(token),
     });
   }
 
@@ -153,6 +188,24 @@ export class BehaviourJudge implements SequenceJudge {
     // A piece of an answer is text of nobody: a declared step vouches with whole answers only.
     const named = { action: whole ? call.action : `${call.action} (in part)`, parameters: call.parameters };
     held.state = judgeStep(held.state, { type: 'answer', call: named as Call, body }, context).state;
+  }
+
+  /** The first untrusted answer waits until the broker knows; `observe` holds nothing back and marks nothing. */
+  #hold(token: VerifiedToken): Promise<void> | null {
+    const held = this.#held.get(token.mission_id);
+    if (held === undefined || !held.state.tainted || this.#options.mode !== 'enforce') return null;
+    if (held.mark === 'known') return null;
+    if (held.mark !== 'open') return held.mark;
+    held.mark = this.#options.mark(token.mission_id, token.claims.jti).then(
+      () => {
+        held.mark = 'known';
+      },
+      (error: unknown) => {
+        held.mark = 'open';
+        throw error;
+      },
+    );
+    return held.mark;
   }
 
   #taint(mission_id: string): void {
@@ -182,11 +235,12 @@ export class BehaviourJudge implements SequenceJudge {
       // Answers that another process gave, or this one before it was started, are not known here.
       const partial = this.#options.processes() > 1 || facts.created_at < this.#options.started_at;
       this.#held.set(mission_id, {
-        state: { ...state, tainted: state.tainted || partial },
+        state: { ...state, tainted: state.tainted || facts.tainted || partial },
         key,
         facts,
         authority,
         unread: false,
+        mark: facts.tainted ? 'known' : 'open',
       });
       return null;
     } catch (error) {

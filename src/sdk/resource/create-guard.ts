@@ -13,7 +13,7 @@ import { DecisionEvents, observers } from './decision-events.ts';
 import { FeedClient } from './feed-client.ts';
 import { type DecisionObserver, Guard } from './guard.ts';
 import { metadataUrl, resourceMetadata } from './metadata.ts';
-import { missionFactsOf } from './mission-facts.ts';
+import { missionFactsOf, taintMarkOf } from './mission-facts.ts';
 import { type GuardLimits, GuardState, type SequenceJudge } from './state.ts';
 import { OpenStreams } from './streams.ts';
 import type { VerifiedToken } from './token.ts';
@@ -122,6 +122,7 @@ export function createGuard(options: CreateGuardOptions): RunningGuard {
       mode,
       bundle: () => state.bundle,
       facts: missionFactsOf(client),
+      mark: taintMarkOf(client),
       processes: () => Math.max(options.processes ?? 1, state.bundle?.processes ?? 1),
       started_at: now(),
       ...(options.behaviour_rules === undefined ? {} : { rules: options.behaviour_rules }),

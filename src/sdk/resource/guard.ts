@@ -94,7 +94,7 @@ export class Guard {
     if (!found.permitted) return this.#report(call, null, found, now, started);
     const refused = this.needsBroker(call)
       ? denied('broker_decision_required')
-      : this.#prepare(found) !== null
+      : this.#prepare(found, call) !== null
         ? denied('rules_unenforceable', { private_reason: 'facts of the mission are on their way' })
         : this.#runStages(call, found, now);
     return this.#report(call, found, refused ?? found, now, started);
@@ -107,7 +107,7 @@ export class Guard {
     const now = this.#now();
     const found = this.#authenticate(call, now);
     if (!found.permitted) return this.#report(call, null, found, now, started);
-    const waiting = this.#prepare(found);
+    const waiting = this.#prepare(found, call);
     const refused =
       (waiting === null ? null : await waiting) ??
       this.#runStages(call, found, waiting === null ? now : this.#now()) ??
@@ -164,8 +164,8 @@ export class Guard {
     }
   }
 
-  #prepare(token: VerifiedToken): Promise<GuardDenial | null> | null {
-    return this.#state.sequence?.prepare?.(token) ?? null;
+  #prepare(token: VerifiedToken, call: GuardedCall): Promise<GuardDenial | null> | null {
+    return this.#state.sequence?.prepare?.(token, call) ?? null;
   }
 
   #runStages(

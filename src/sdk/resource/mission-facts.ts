@@ -10,6 +10,8 @@ export interface MissionFacts {
   readonly texts: readonly string[];
   /** Actions of this audience that the intent declares, in its order; empty where it declares none. */
   readonly declared: readonly string[];
+  /** It has taken in untrusted content, here or at another audience, as the broker knows by now. */
+  readonly tainted: boolean;
   /** Declared by somebody who had already taken in untrusted content. */
   readonly born_tainted: boolean;
   /** 32 bytes. */
@@ -31,6 +33,24 @@ export function missionFactsOf(client: BrokerClient): MissionFactsSource {
   };
 }
 
+/** Tells the broker that a mission took in untrusted content; resolves once that is durable. */
+export type TaintMark = (mission_id: string, jti: string) => Promise<void>;
+
+/** `POST /observations` (wire profile 3, mark then release). */
+export function taintMarkOf(client: BrokerClient): TaintMark {
+  let seq = 0;
+  return async (mission_id, jti) => {
+    const answer = parseJson(
+      await client.text('/observations', MAX_BYTES, {
+        method: 'POST',
+        timeout_ms: TIMEOUT_MS,
+        json: { mission_id, jti, seq: ++seq, origin: 'text', field: '*', digests: [] },
+      }),
+    );
+    if (!isJsonObject(answer) || answer['accepted'] !== 1) throw new TypeError('the mark was not taken');
+  };
+}
+
 function textsOf(value: JsonValue | undefined): string[] {
   if (!Array.isArray(value) || !value.every((item) => typeof item === 'string'))
     throw new TypeError('mission facts: expected a list of texts');
@@ -40,10 +60,16 @@ function textsOf(value: JsonValue | undefined): string[] {
 /** @throws TypeError */
 export function readMissionFacts(value: JsonValue): MissionFacts {
   if (!isJsonObject(value)) throw new TypeError('mission facts: expected an object');
-  const { mission_id, created_at, goal, constraints, success_criteria, needs, tainted, digest_key } = value;
+  const { mission_id, created_at, goal, constraints, success_criteria, needs } = value;
+  const { tainted, born_tainted, digest_key } = value;
   if (typeof mission_id !== 'string' || typeof created_at !== 'number' || typeof goal !== 'string')
     throw new TypeError('mission facts: a member is missing');
-  if (typeof tainted !== 'boolean' || typeof digest_key !== 'string' || !Array.isArray(needs))
+  if (
+    typeof tainted !== 'boolean' ||
+    typeof born_tainted !== 'boolean' ||
+    typeof digest_key !== 'string' ||
+    !Array.isArray(needs)
+  )
     throw new TypeError('mission facts: a member is missing');
   const key = Buffer.from(digest_key, 'base64url');
   if (key.length !== KEY_BYTES) throw new TypeError('mission facts: digest key');
@@ -60,7 +86,8 @@ export function readMissionFacts(value: JsonValue): MissionFacts {
     created_at,
     texts: [goal, ...textsOf(constraints), ...textsOf(success_criteria), ...whys],
     declared,
-    born_tainted: tainted,
+    tainted,
+    born_tainted,
     digest_key: key,
   };
 }

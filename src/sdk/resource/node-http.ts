@@ -65,9 +65,9 @@ export class HttpAdapter {
   ): Promise<VerifiedToken | null> {
     const judged: { call: GuardedCall | null } = { call: null };
     const verdict = await this.#judge(route, given, request, judged);
-    if (verdict.permitted && judged.call !== null && route.inspect !== false) {
+    if (verdict.permitted && judged.call !== null) {
       const reader = this.#guard.openAnswer(judged.call, verdict);
-      if (reader !== null) tapAnswer(response, reader);
+      if (reader !== null) tapAnswer(response, reader, route.inspect !== false);
     }
     return this.#settle(verdict, request, response);
   }

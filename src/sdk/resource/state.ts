@@ -19,7 +19,7 @@ export const PROOF_WINDOW_SECONDS = 60;
 export interface SequenceJudge {
   judge(call: GuardedCall, token: VerifiedToken, labels: readonly string[], now: number): GuardDenial | null;
   /** What must be known of the token's mission first; null where nothing is missing. Never rejects. */
-  prepare?(token: VerifiedToken): Promise<GuardDenial | null> | null;
+  prepare?(token: VerifiedToken, call: GuardedCall): Promise<GuardDenial | null> | null;
   /** The call with what is known of its values' origins, for `origin` constraints. */
   locate?(call: GuardedCall, token: VerifiedToken): GuardedCall;
   /** Takes in the answer of a permitted call; null where answers are of no interest. */
@@ -35,6 +35,8 @@ export interface AnswerReader {
   finish(chunk: Uint8Array): void;
   /** Also after a connection that broke. Twice is once. */
   end(): void;
+  /** What must settle before anything given so far is released; null: nothing. A rejection: it never may be. */
+  held(): Promise<void> | null;
 }
 
 export interface GuardLimits {

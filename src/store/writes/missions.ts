@@ -1,6 +1,8 @@
 /** Writes that create missions and move them through their life. */
 import { MISSION_STATES, type Mission, type MissionEvent, nextState, stateAt } from '../../domain/mission.ts';
 import { keyOf, packDigest, packDigests } from '../packing.ts';
+import { BORN_TAINTED, TAINTED_LATER } from '../rows.ts';
+import { missionClause } from '../selection.ts';
 import { Conflicted, type Connection, type Effects, type Handlers, isUniqueViolation } from './context.ts';
 import type { Interned } from './interned.ts';
 import { type LifecycleRow, lifecycle, stateNumber } from './lifecycle.ts';
@@ -12,6 +14,7 @@ type Kinds =
   | 'transition'
   | 'transition_all'
   | 'contain'
+  | 'taint'
   | 'require_active_below';
 
 const ACTIVE = stateNumber('active');
@@ -42,6 +45,15 @@ export function missionWrites(db: Connection, names: Interned): Handlers<Kinds> 
       @status_list, @status_index, @derivations,
       @max_derivations, @tainted, @last_attested_at, @attest_due_at, @creation_request_id,
       @creation_key)`,
+  );
+  const taintedInstance = db.prepare<{ key: string }>(
+    `select 1 from missions m where ${missionClause('instance')} and m.tainted <> 0 limit 1`,
+  );
+  const taintedParent = db.prepare<[string | null]>('select 1 from missions where id = ? and tainted <> 0');
+  const isTaintedBefore = ({ instance, parent_id }: Mission): boolean =>
+    taintedInstance.get({ key: instance }) !== undefined || taintedParent.get(parent_id) !== undefined;
+  const taint = db.prepare<{ id: string; later: number }>(
+    'update missions set tainted = @later where id = @id and tainted = 0',
   );
   const standing = db.prepare<[string], StandingRow>(
     'select n, state, version, expires_at, derivations, max_derivations from missions where id = ?',
@@ -110,7 +122,8 @@ export function missionWrites(db: Connection, names: Interned): Handlers<Kinds> 
           status_index: mission.status_index,
           derivations: mission.derivations,
           max_derivations: mission.max_derivations,
-          tainted: mission.tainted ? 1 : 0,
+          // In the same transaction: a mark that is durable by now taints whatever the instance declares after it.
+          tainted: mission.tainted || isTaintedBefore(mission) ? BORN_TAINTED : 0,
           last_attested_at: mission.last_attested_at,
           attest_due_at: mission.last_attested_at + mission.attest_every_seconds,
           creation_request_id: mission.creation_request_id,
@@ -182,6 +195,9 @@ export function missionWrites(db: Connection, names: Interned): Handlers<Kinds> 
       const now = state === undefined ? 'expired' : stateAt({ state, expires_at: row.expires_at }, at);
       if (now !== 'active' && now !== 'suspended') throw new Conflicted('wrong_state');
       contain.run({ n: row.n, containments: JSON.stringify(containments), expires_at });
+    },
+    taint: ({ id }) => {
+      taint.run({ id, later: TAINTED_LATER });
     },
     require_active_below: ({ template_id, max, at }) => {
       if (life.liveBelow(template_id, max, at)) return;

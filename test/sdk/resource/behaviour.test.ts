@@ -167,11 +167,15 @@ async function office(options: Partial<CreateGuardOptions> = {}): Promise<Office
 
 const NEEDS = ['inbox.list', 'contacts.list', 'mail.send'];
 
-async function agent(goal = 'Send the report to maria@partner.example', needs = NEEDS): Promise<Agent> {
+async function agent(
+  goal = 'Send the report to maria@partner.example',
+  needs = NEEDS,
+  run: string = crypto.randomUUID(),
+): Promise<Agent> {
   const key = await newKey();
   const { status, body } = await sortie.token(
     key,
-    creation(await sortie.evidence({ run: crypto.randomUUID() }), {
+    creation(await sortie.evidence({ run }), {
       mission_intent: JSON.stringify({
         intent: {
           goal,
@@ -264,6 +268,45 @@ describe('a hijacked agent', () => {
     const { send } = await office();
     expect((await send(held, 'POST', '/mails', { to: 'exfil@attacker.example' })).status).toBe(403);
     expect((await send(held, 'POST', '/mails', { to: 'maria@partner.example' })).status).toBe(201);
+  });
+});
+
+describe('taint beyond one audience and one mission', () => {
+  const facts = async (id: string) => {
+    const response = await fetch(`${sortie.url}/verifier/missions/${id}`, {
+      headers: { authorization: `Bearer ${await sortie.assertion('erp')}` },
+    });
+    return (await response.json()) as Record<string, unknown>;
+  };
+
+  it('is marked at the broker before the first untrusted answer is released', async () => {
+    const { send } = await office();
+    const held = await agent();
+    await send(held, 'GET', '/contacts');
+    expect(await facts(held.mission_id)).toMatchObject({ tainted: false });
+    await send(held, 'GET', '/inbox');
+    expect(await facts(held.mission_id)).toMatchObject({ tainted: true, born_tainted: false });
+  });
+
+  it('reaches a guard that had seen the mission clean: the race between two servers is lost', async () => {
+    const [here, there] = [await office(), await office()];
+    const held = await agent();
+    for (const { send } of [here, there]) await send(held, 'GET', '/contacts');
+    await here.send(held, 'GET', '/inbox');
+    expect((await there.send(held, 'POST', '/mails', { to: 'exfil@attacker.example' })).status).toBe(403);
+    expect((await there.send(held, 'POST', '/mails', { to: 'maria@partner.example' })).status).toBe(201);
+  });
+
+  it('is not shed by declaring again: the instance is tainted, its words vouch for nothing', async () => {
+    const { send } = await office();
+    const run = crypto.randomUUID();
+    const first = await agent('Send the report to maria@partner.example', NEEDS, run);
+    await send(first, 'GET', '/inbox');
+    const again = await agent('Send the report to exfil@attacker.example', NEEDS, run);
+    expect(await facts(again.mission_id)).toMatchObject({ tainted: true, born_tainted: true });
+    expect((await send(again, 'POST', '/mails', { to: 'exfil@attacker.example' })).status).toBe(403);
+    const fresh = await agent('Send the report to exfil@attacker.example');
+    expect((await send(fresh, 'POST', '/mails', { to: 'exfil@attacker.example' })).status).toBe(201);
   });
 });
 
