@@ -16,6 +16,7 @@ const PARTS = [
   'feed',
   'events',
   'behaviour',
+  'consequential',
   'bundle',
 ];
 

@@ -1,0 +1,130 @@
+/**
+ * The broker's synchronous word on one consequential call: `POST /access/v1/evaluation` over a kept loopback
+ * connection to a broker in its own process, one question at a time, each with a fresh proof, recorded durably before
+ * the answer. The figure is what a guarded call waits.
+ */
+import { createHash, randomUUID } from 'node:crypto';
+import { rmSync } from 'node:fs';
+import {
+  ERP,
+  jws,
+  nonceOf,
+  type Prepared,
+  prepareBenchBroker,
+  print,
+  proofOf,
+  rawKey,
+  sendAll,
+  startBenchBroker,
+  WORKLOADS,
+} from './support.ts';
+
+const CALLS = Number(process.env['SORTIE_BENCH_CONSEQUENTIAL_CALLS'] ?? 2000);
+const WARM = 200;
+const AIM_P99_MS = 5;
+
+const prepared = await prepareBenchBroker();
+const broker = await startBenchBroker(prepared);
+try {
+  const key = rawKey();
+  const iat = Math.floor(Date.now() / 1000);
+  const evidence = jws(
+    broker.workloads,
+    { alg: 'ES256', kid: 'w1', typ: 'JWT' },
+    {
+      iss: WORKLOADS,
+      aud: broker.url,
+      sub: 'reconciler',
+      run: 'one',
+      iat,
+      exp: iat + 900,
+      jti: randomUUID(),
+    },
+  );
+  const [created = ''] = await sendAll(
+    broker.url,
+    [
+      {
+        path: '/token',
+        headers: {
+          'content-type': 'application/x-www-form-urlencoded',
+          dpop: proofOf(key, `${broker.url}/token`, await nonceOf(broker.url)),
+        },
+        body: new URLSearchParams({
+          grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange',
+          subject_token: evidence,
+          subject_token_type: 'urn:ietf:params:oauth:token-type:jwt',
+          resource: ERP,
+          mission_intent: JSON.stringify({
+            intent: {
+              goal: 'Approve the open invoices',
+              resources: [ERP],
+              expires_at: new Date(Date.now() + 1_800_000).toISOString(),
+            },
+          }),
+        }).toString(),
+      },
+    ],
+    1,
+  );
+  const { access_token, mission_id } = JSON.parse(created) as { access_token: string; mission_id: string };
+  const ath = createHash('sha256').update(access_token).digest('base64url');
+  const assertion = jws(
+    broker.verifier,
+    { alg: 'ES256', typ: 'client-authentication+jwt' },
+    { iss: 'erp', sub: 'erp', aud: broker.url, iat, exp: iat + 280, jti: randomUUID() },
+  );
+  const ask = (n: number) => {
+    const url = `${ERP}/invoices/${n}/approval`;
+    const dpop = jws(
+      key,
+      { typ: 'dpop+jwt', alg: 'ES256', jwk: key.jwk },
+      { jti: randomUUID(), htm: 'POST', htu: url, iat: Math.floor(Date.now() / 1000), ath },
+    );
+    return {
+      path: '/access/v1/evaluation',
+      headers: { 'content-type': 'application/json', authorization: `Bearer ${assertion}` },
+      body: JSON.stringify({
+        subject: { type: 'mission', id: mission_id },
+        action: { name: 'invoices.approve' },
+        resource: { type: 'resource', id: ERP },
+        context: {
+          access_token,
+          dpop,
+          method: 'POST',
+          url,
+          parameters: { account: 'DE89370400440532013000' },
+          amount: { amount: '20.00', currency: 'EUR' },
+        },
+      }),
+    };
+  };
+  const questions = Array.from({ length: WARM + CALLS }, (_, n) => ask(n));
+  // A connection is kept over a whole batch: the warm-up has its own, and each question waits for the one before.
+  await sendAll(broker.url, questions.slice(0, WARM), 1);
+  const { waits, permitted } = await timed(broker.url, questions.slice(WARM));
+  waits.sort((a, b) => a - b);
+  const at = (share: number) => waits[Math.floor(waits.length * share)] ?? Number.NaN;
+  if (permitted !== CALLS) throw new Error(`${CALLS - permitted} of ${CALLS} were not permitted`);
+  print('consequential check, p50', at(0.5), 'ms', at(0.5) / AIM_P99_MS, 'aim for p99: 5 ms');
+  print('consequential check, p99', at(0.99), 'ms', at(0.99) / AIM_P99_MS, 'aim: 5 ms');
+} finally {
+  await broker.stop();
+  rmSync(prepared.folder, { recursive: true, force: true });
+}
+
+async function timed(
+  url: string,
+  questions: readonly Prepared[],
+): Promise<{ waits: number[]; permitted: number }> {
+  const waits: number[] = [];
+  let permitted = 0;
+  for (const { path, headers, body } of questions) {
+    const began = performance.now();
+    const response = await fetch(url + path, { method: 'POST', headers, body });
+    const answer = (await response.json()) as { decision?: boolean };
+    waits.push(performance.now() - began);
+    if (answer.decision === true) permitted++;
+  }
+  return { waits, permitted };
+}
