@@ -203,6 +203,8 @@ describe('ranges', () => {
 
   it('take the nearer end on each side, below zero as above', () => {
     expect(both({ min: 1 }, { max: -9 })).toEqual([]);
+    expect(both({ min: 1 }, { max: 9 })).toEqual(bounded({ min: 1, max: 9 }));
+    expect(both({ max: 9 }, { min: 1 })).toEqual(bounded({ min: 1, max: 9 }));
     expect(both({ min: -9 }, { max: -1 })).toEqual(bounded({ min: -9, max: -1 }));
     expect(both({ max: -1 }, { min: -9 })).toEqual(bounded({ min: -9, max: -1 }));
     expect(both({ max: -5 }, { max: -3 })).toEqual(bounded({ max: -5 }));
