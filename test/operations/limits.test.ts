@@ -205,6 +205,42 @@ describe('max_calls', () => {
     ]);
   });
 
+  test('of a parent is never more for being delegated', async () => {
+    const delegation = { max_depth: 1 };
+    const entry = { type: 'mission_resource_access', resource: ERP, actions: ['invoices.read'], delegation };
+    const broker = await start({ config: counting(1), template: { ceiling: [entry] } });
+    const above = await create(broker, { max_calls: 4 }, { resources: [ERP] });
+    const outcomes: unknown[] = [];
+    let sum = (read(above.body.access_token).claims['limits'] as { max_calls: number }).max_calls;
+    for (let child = 0; child < 6; child++) {
+      const reserved = await broker.token(above.key, {
+        grant_type: GRANT,
+        subject_token: above.body.access_token,
+        subject_token_type: ACCESS_TOKEN,
+        child_actor: JSON.stringify({ sub: 'agents/reader' }),
+        mission_intent: intent({ resources: [ERP], ...(child === 0 && { controls: { max_calls: 100 } }) }),
+      });
+      expect(reserved.status).toBe(200);
+      const activated = await broker.token(await newKey(), {
+        grant_type: GRANT,
+        subject_token: await broker.evidence({ sub: 'reader', run: `child-${child}` }),
+        subject_token_type: JWT,
+        resource: ERP,
+        delegation: reserved.body.access_token,
+      });
+      outcomes.push(activated.status === 200 ? 200 : activated.body.mission_error);
+      if (activated.status !== 200) continue;
+      const limits = read(activated.body.access_token).claims['limits'] as { max_calls: number };
+      sum += limits.max_calls;
+      if (child > 0) continue;
+      // Its own hundred is worth what the parent has left.
+      expect(await broker.introspect(activated.body.access_token)).toMatchObject({
+        mission: { limits: { max_calls: { max: 4, left: 2 } } },
+      });
+    }
+    expect([sum, outcomes]).toEqual([4, [200, 200, 200, ...Array(3).fill('limit_exhausted')]]);
+  });
+
   test('is refused unless every verifier of every audience counts', async () => {
     const broker = await start({
       config: (base) => ({
