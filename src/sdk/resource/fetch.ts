@@ -2,10 +2,12 @@
  * Servers that speak the Fetch API (Request in, Response out), such as Hono: `const erp = fetchGuard(running.guard);
  * app.get('/invoices/:id', erp.hono({ action: 'invoices.read' }), handler)`.
  */
+import type { GuardedCall } from './call.ts';
 import { denied, type GuardDenial } from './denial.ts';
 import type { Guard, Verdict } from './guard.ts';
 import { metadataPath } from './metadata.ts';
 import { callOf, originOf, type ProtectedRoute } from './route.ts';
+import type { AnswerReader } from './state.ts';
 import type { VerifiedToken } from './token.ts';
 
 export interface FetchGuardOptions {
@@ -16,7 +18,12 @@ export interface FetchGuardOptions {
 
 /** Let through with the token, or refused with the answer to send. */
 export type Admission =
-  | { readonly permitted: true; readonly permit: VerifiedToken }
+  | {
+      readonly permitted: true;
+      readonly permit: VerifiedToken;
+      /** Give it to `tether`: an answer that nobody reads counts as untrusted. */
+      readonly answer: AnswerReader | null;
+    }
   | { readonly permitted: false; readonly response: Response };
 
 /** What Hono gives a middleware, as far as it is used here. Not imported from Hono on purpose. */
@@ -35,7 +42,7 @@ export function permitOfRequest(request: Request): VerifiedToken | undefined {
 export interface FetchGuard {
   admit(route: ProtectedRoute<Request>, request: Request): Promise<Admission>;
   /** The same answer, whose body ends with an error when the token dies while it is still being read. */
-  tether(response: Response, permit: VerifiedToken): Response;
+  tether(response: Response, permit: VerifiedToken, answer?: AnswerReader | null): Response;
   /** The answer to a metadata request (RFC 9728), or null for every other request. */
   metadata(request: Request): Response | null;
   /** Middleware for Hono. A route's functions get Hono's context: `hono<Context>({ ... })` with Hono's own type. */
@@ -52,7 +59,7 @@ export function fetchGuard(guard: Guard, options: FetchGuardOptions = {}): Fetch
     route: ProtectedRoute<Given>,
     given: Given,
     request: Request,
-  ): Promise<Verdict> {
+  ): Promise<{ readonly verdict: Verdict; readonly call: GuardedCall | null }> {
     try {
       const { pathname, search } = new URL(request.url);
       const call = callOf(guard, origin, route, given, {
@@ -61,10 +68,12 @@ export function fetchGuard(guard: Guard, options: FetchGuardOptions = {}): Fetch
         method: request.method,
         target: pathname + search,
       });
-      if (call === null) return denied('route_unmapped');
-      return guard.needsWait(call) ? await guard.decide(call) : guard.check(call);
+      if (call === null) return { verdict: denied('route_unmapped'), call };
+      const verdict = guard.needsWait(call) ? await guard.decide(call) : guard.check(call);
+      return { verdict, call };
     } catch (error) {
-      return denied('guard_failed', { private_reason: error instanceof Error ? error.message : 'route' });
+      const private_reason = error instanceof Error ? error.message : 'route';
+      return { verdict: denied('guard_failed', { private_reason }), call: null };
     }
   }
 
@@ -73,10 +82,12 @@ export function fetchGuard(guard: Guard, options: FetchGuardOptions = {}): Fetch
     given: Given,
     request: Request,
   ): Promise<Admission> {
-    const verdict = await judge(route, given, request);
+    const { verdict, call } = await judge(route, given, request);
     if (verdict.permitted) {
+      const reads = call !== null && route.inspect !== false;
+      const answer = reads ? guard.openAnswer(call, verdict) : null;
       permits.set(request, verdict);
-      return { permitted: true, permit: verdict };
+      return { permitted: true, permit: verdict, answer };
     }
     options.onDenied?.(verdict, request);
     const { status, headers, body } = guard.answer(
@@ -86,8 +97,18 @@ export function fetchGuard(guard: Guard, options: FetchGuardOptions = {}): Fetch
     return { permitted: false, response: new Response(JSON.stringify(body), { status, headers }) };
   }
 
-  function tether(response: Response, permit: VerifiedToken): Response {
-    if (response.body === null) return response;
+  function tether(response: Response, permit: VerifiedToken, answer: AnswerReader | null = null): Response {
+    if (response.body === null) {
+      answer?.end();
+      return response;
+    }
+    answer?.begin(
+      response.headers.get('content-type') ?? undefined,
+      !response.headers.has('content-encoding'),
+    );
+    const live = response.headers.get('content-type')?.startsWith('text/event-stream') === true;
+    /** The newest chunk waits for the next one: a whole answer is read as a whole before its end is released. */
+    let last: Uint8Array | null = null;
     const reader = response.body.getReader();
     let unwatch = (): void => {};
     const body = new ReadableStream<Uint8Array>({
@@ -99,12 +120,30 @@ export function fetchGuard(guard: Guard, options: FetchGuardOptions = {}): Fetch
       },
       async pull(controller) {
         try {
-          const { done, value } = await reader.read();
-          if (!done) return controller.enqueue(value);
+          for (;;) {
+            const { done, value } = await reader.read();
+            if (answer === null || (!done && live)) {
+              if (done) break;
+              answer?.write(value);
+              await answer?.held();
+              return controller.enqueue(value);
+            }
+            const before = last;
+            last = done ? null : value;
+            if (before !== null) {
+              if (done) answer.finish(before);
+              else answer.write(before);
+              await answer.held();
+              controller.enqueue(before);
+            } else if (done) answer.end();
+            if (done) break;
+            if (before !== null) return;
+          }
           unwatch();
           controller.close();
         } catch (error) {
           unwatch();
+          answer?.end();
           controller.error(error);
         }
       },
@@ -127,7 +166,7 @@ export function fetchGuard(guard: Guard, options: FetchGuardOptions = {}): Fetch
       const admission = await admit(route, context, context.req.raw);
       if (!admission.permitted) return admission.response;
       await next();
-      context.res = tether(context.res, admission.permit);
+      context.res = tether(context.res, admission.permit, admission.answer);
       return undefined;
     },
   };

@@ -20,6 +20,7 @@ import {
   type RunningGuard,
 } from '../../../src/sdk/resource/create-guard.ts';
 import { expressGuard } from '../../../src/sdk/resource/express.ts';
+import { fetchGuard } from '../../../src/sdk/resource/fetch.ts';
 import {
   creation,
   ERP,
@@ -307,6 +308,34 @@ describe('taint beyond one audience and one mission', () => {
     expect((await send(again, 'POST', '/mails', { to: 'exfil@attacker.example' })).status).toBe(403);
     const fresh = await agent('Send the report to exfil@attacker.example');
     expect((await send(fresh, 'POST', '/mails', { to: 'exfil@attacker.example' })).status).toBe(201);
+  });
+});
+
+describe('a server that speaks Fetch', () => {
+  it('reads answers on their way out as well', async () => {
+    const { running } = await office();
+    const guard = fetchGuard(running.guard);
+    const held = await agent();
+    const ask = async (method: string, path: string, to?: string) => {
+      const proof = await sortie.proof(held.key, method, ERP + path, { ath: accessTokenHash(held.token) });
+      const headers = { authorization: `DPoP ${held.token}`, dpop: proof };
+      const request = new Request(ERP + path, { method, headers });
+      const action = to !== undefined ? 'mail.send' : path === '/contacts' ? 'contacts.list' : 'inbox.list';
+      const admission = await guard.admit(
+        { action, ...(to !== undefined && { parameters: () => ({ to }) }) },
+        request,
+      );
+      if (!admission.permitted) return admission.response.status;
+      const body = path === '/contacts' ? [{ email: 'paul@office.example' }] : [{ body: INJECTION }];
+      const response = guard.tether(Response.json(body), admission.permit, admission.answer);
+      expect(await response.json()).toStrictEqual(body);
+      return response.status;
+    };
+    expect(await ask('GET', '/inbox')).toBe(200);
+    expect(await ask('POST', '/mails', 'paul@office.example')).toBe(403);
+    expect(await ask('GET', '/contacts')).toBe(200);
+    expect(await ask('POST', '/mails', 'paul@office.example')).toBe(200);
+    expect(await ask('POST', '/mails', 'exfil@attacker.example')).toBe(403);
   });
 });
 
