@@ -5,9 +5,15 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { importJWK, type JWK } from 'jose';
-import { discardEnrolmentKey, explainEvidence, makeEnrolmentKey } from '../sdk/agent/evidence/index.ts';
+import {
+  collectEvidence,
+  discardEnrolmentKey,
+  explainEvidence,
+  makeEnrolmentKey,
+} from '../sdk/agent/evidence/index.ts';
 import { generateProofKey, prove } from '../sdk/agent/proof-key.ts';
 
+import { type ConnectionOptions, callAdmin, hasAdminToken } from './client.ts';
 import { Failure, type Terminal } from './terminal.ts';
 
 export function addAgentCommands(program: Command, terminal: Terminal): void {
@@ -44,7 +50,11 @@ export function addAgentCommands(program: Command, terminal: Terminal): void {
   attest
     ?.option('--explain', 'say what evidence this machine has, without showing it')
     .option('--url <url>', 'the broker (SORTIE_URL; default http://127.0.0.1:8480)')
-    .action(async (options: { url?: string }) => {
+    .option(
+      '--token-file <file>',
+      'file with an admin token: shows which rule matches (SORTIE_ADMIN_TOKEN_FILE)',
+    )
+    .action(async (options: ConnectionOptions) => {
       const key = await generateProofKey(webcrypto);
       const found = await explainEvidence({ audience: urlOf(options), jkt: key.jkt, now: Date.now() / 1000 });
       for (const { kind, found: here, detail } of found.looked)
@@ -53,7 +63,44 @@ export function addAgentCommands(program: Command, terminal: Terminal): void {
       terminal.out(`uses ${found.chosen}${found.bound ? ', bound to the key' : ''}\n`);
       for (const [name, value] of Object.entries(found.claims ?? {}))
         terminal.out(`  ${name} ${String(value)}\n`);
+      await explainRules(terminal, { ...options, url: urlOf(options) }, key.jkt);
     });
+}
+
+interface MissedRule {
+  readonly rule: string;
+  readonly misses: readonly { readonly claim: string; readonly why: string; readonly wanted: string }[];
+}
+
+/**
+ * With an admin token at hand: what the broker makes of this evidence, rule by rule. Agents cannot ask, because the
+ * answer tells how to become somebody else.
+ */
+async function explainRules(
+  terminal: Terminal,
+  options: ConnectionOptions & { url: string },
+  jkt: string,
+): Promise<void> {
+  if (!hasAdminToken(terminal, options)) {
+    terminal.out('which rule matches is for admins: give an admin token to see it\n');
+    return;
+  }
+  const { type, token } = await collectEvidence({ audience: options.url, jkt, now: Date.now() / 1000 });
+  const answer = await callAdmin(terminal, options, 'POST', '/attestations/explain', { type, token });
+  const attester = answer['attester'] as { name: string; kind: string } | null;
+  const result = answer['result'] as { agent: string; instance: string; tier: string; rule: string } | null;
+  const refusal = answer['refusal'] as { code: string; detail: string } | null;
+  terminal.out(
+    attester ? `attester ${attester.name} (${attester.kind})\n` : 'no attester is configured for it\n',
+  );
+  for (const { rule, misses } of answer['missed_rules'] as MissedRule[])
+    for (const { claim, why, wanted } of misses)
+      terminal.out(`missed   ${rule}: ${claim} ${why.replaceAll('_', ' ')}, wanted ${wanted}\n`);
+  if (result)
+    terminal.out(
+      `matches  ${result.rule}: ${result.agent}, instance ${result.instance}, tier ${result.tier}\n`,
+    );
+  if (refusal) terminal.out(`refused  ${refusal.code}: ${refusal.detail}\n`);
 }
 
 /** One proof by the new key, with the nonce that the broker asks for. */

@@ -49,6 +49,11 @@ export async function callAdmin(
   );
 }
 
+export function hasAdminToken(terminal: Terminal, options: ConnectionOptions): boolean {
+  const { env } = terminal;
+  return Boolean(options.tokenFile ?? env['SORTIE_ADMIN_TOKEN_FILE'] ?? env['SORTIE_ADMIN_TOKEN']);
+}
+
 /** A token is read from a file or the environment, never from an argument, which every process list shows. */
 function tokenOf(terminal: Terminal, options: ConnectionOptions): string {
   const file = options.tokenFile ?? terminal.env['SORTIE_ADMIN_TOKEN_FILE'];
