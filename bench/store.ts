@@ -1,7 +1,7 @@
 /**
  * Figures of the store alone, as JSON lines: group commit, single inserts on an empty store and on a million
  * missions, bytes per live mission on disk and in memory, and the hot reads. Everything is bounded.
- * `SORTIE_BENCH_MISSIONS` sets how many missions fill the store (default 1,000,000).
+ * `SORTIE_BENCH_STORE_MISSIONS` sets how many missions fill the store (default 200,000; bench/scale.ts has the million).
  */
 import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
@@ -12,7 +12,7 @@ import type { CredentialRecord, Store, Write } from '../src/ports.ts';
 import { openSqliteStore } from '../src/store/sqlite.ts';
 
 const NOW = 1_790_000_000;
-const LIVE_MISSIONS = Number(process.env['SORTIE_BENCH_MISSIONS'] ?? 1_000_000);
+const LIVE_MISSIONS = Number(process.env['SORTIE_BENCH_STORE_MISSIONS'] ?? 200_000);
 const SINGLES = 300;
 const EXCHANGES = 10_000;
 const READS = 20_000;
