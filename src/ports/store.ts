@@ -1,0 +1,390 @@
+/** The store port: writes as data, one transaction a group; reads that never block a write. */
+import type { Containment } from '../domain/authority/index.ts';
+import type { Allowance, CountedControl } from '../domain/limits.ts';
+import type { Mission, MissionEvent, MissionState } from '../domain/mission.ts';
+import type { FeedEffect, FeedEntry, FeedKind, FeedReason } from '../domain/revocation.ts';
+import type {
+  AdminTokenRecord,
+  AuditRecord,
+  AuditSegment,
+  BlockRecord,
+  CredentialRecord,
+  EnrolledKeyRecord,
+  LeaseRecord,
+  LeaseState,
+  ReportPosition,
+  ReportQuery,
+  ReportRecord,
+  ReportSource,
+  SealedAuditRecord,
+  Selector,
+  SigningKeyRecord,
+  TemplateRecord,
+  VerifierInstance,
+} from './records.ts';
+
+/** Missions that a bulk write selects. */
+export interface MissionSelection {
+  readonly selector: Selector;
+  /** With `tree`, descendants of the selected missions as well (state `cascaded`). */
+  readonly states: readonly MissionState[];
+}
+
+/**
+ * Writes are data. `atomically` applies a group in one transaction: each write touches exactly the rows it
+ * says, or the whole group rolls back and the named {@link Conflict} is answered.
+ */
+export type Write =
+  | { readonly kind: 'insert_mission'; readonly mission: Mission }
+  /** Conflict `mission_not_active` unless stored active, unexpired at `at`, and (where given) at `version`. */
+  | { readonly kind: 'require_active'; readonly id: string; readonly at: number; readonly version?: number }
+  /** A renewal: bumps `derivations` (conflict `derivations_exhausted`) and, with evidence, `last_attested_at`. */
+  | {
+      readonly kind: 'derive';
+      readonly id: string;
+      readonly at: number;
+      readonly version: number;
+      readonly attested: boolean;
+    }
+  /**
+   * One lifecycle step of one mission: `version + 1`, children cascaded when it ends. Conflicts
+   * `mission_not_found`, `wrong_state`, `wrong_version`.
+   */
+  | {
+      readonly kind: 'transition';
+      readonly id: string;
+      readonly event: MissionEvent;
+      readonly at: number;
+      readonly reason: string;
+      readonly expected_version?: number;
+    }
+  /**
+   * The same for every live mission that matches; touches any number of rows, or at most `limit` selected ones
+   * (repeat until nothing changes), so that a huge bulk does not hold up other writes.
+   */
+  | {
+      readonly kind: 'transition_all';
+      /** `issuer`: every mission there is, as after a restored backup. */
+      readonly selector: Selector | { readonly kind: 'issuer'; readonly key: string };
+      readonly event: MissionEvent;
+      readonly at: number;
+      readonly reason: string;
+      readonly limit?: number;
+    }
+  /** Replaces the overlay, bumps the version. Conflict `wrong_version`, `wrong_state`. */
+  | {
+      readonly kind: 'contain';
+      readonly id: string;
+      readonly at: number;
+      readonly expected_version: number;
+      readonly containments: readonly Containment[];
+      readonly expires_at: number;
+    }
+  /**
+   * The mission has taken in untrusted content: it, and from then on every mission that its instance declares, is
+   * tainted (wire profile 2.6). One that is tainted already stays as it is; one that was pruned
+   * is no news.
+   */
+  | { readonly kind: 'taint'; readonly id: string }
+  /**
+   * Takes a token's allotment out of a counted limit of its mission, in the group that records the token. Nothing is
+   * ever given back. Conflict `limit_exhausted` where less than `amount` is left, `mission_not_found`.
+   */
+  | {
+      readonly kind: 'reserve_allotment';
+      readonly mission_id: string;
+      readonly control: CountedControl;
+      /** The whole limit; counts when the first allotment is reserved. */
+      readonly max: number;
+      /** At least 1. */
+      readonly amount: number;
+    }
+  | { readonly kind: 'insert_credential'; readonly credential: CredentialRecord }
+  | { readonly kind: 'revoke_credential'; readonly id: string; readonly at: number }
+  /** Before its credential exists. Conflict `duplicate`. */
+  | { readonly kind: 'insert_lease'; readonly lease: LeaseRecord }
+  /** Conflict `wrong_state` unless it is in one of the states `from`. Members left out stay as they are. */
+  | {
+      readonly kind: 'update_lease';
+      readonly id: string;
+      readonly from: readonly LeaseState[];
+      readonly set: Partial<
+        Pick<
+          LeaseRecord,
+          'state' | 'revocation' | 'expires_at' | 'next_at' | 'attempts' | 'last_error' | 'ended_at'
+        >
+      >;
+    }
+  /** Reusable evidence belongs to its first `max_keys` keys. Conflict `evidence_pinned`. */
+  | {
+      readonly kind: 'pin_evidence';
+      readonly digest: string;
+      readonly jkt: string;
+      readonly max_keys: number;
+      readonly expires_at: number;
+    }
+  /** Conflict `replayed` if (space, id) was used before. */
+  | { readonly kind: 'use_once'; readonly space: string; readonly id: string; readonly expires_at: number }
+  /** Conflict `max_active_reached` if the template already has `max` live missions. Precedes insert_mission. */
+  | {
+      readonly kind: 'require_active_below';
+      readonly template_id: string;
+      readonly max: number;
+      readonly at: number;
+    }
+  /** GCRA: one unit per `interval_seconds`, `burst` at once. Conflict `rate_limited`. */
+  | {
+      readonly kind: 'take_rate';
+      readonly key: string;
+      readonly at: number;
+      readonly interval_seconds: number;
+      readonly burst: number;
+    }
+  /** Conflict `blocked` if any live block matches one of the selectors. */
+  | { readonly kind: 'require_unblocked'; readonly selectors: readonly Selector[]; readonly at: number }
+  /**
+   * Appends to the revocation log. The writer assigns `seq` and chooses the audiences for which a matching,
+   * unexpired token was minted, inside the same transaction. No matching audience: no entry, unless `to` names them.
+   */
+  | {
+      readonly kind: 'append_feed';
+      readonly entry: {
+        readonly ts: number;
+        readonly kind: FeedKind;
+        readonly key: string;
+        readonly effect: FeedEffect;
+        readonly issued_before?: number;
+        readonly min_version?: number;
+        readonly not_after: number;
+        readonly reason_code: FeedReason;
+      };
+      /** `minted`: as above; `all`: every audience. */
+      readonly to: 'minted' | 'all';
+    }
+  | { readonly kind: 'append_audit'; readonly record: AuditRecord }
+  /** Closes the open segment before it is full, so that it can be sealed. Conflict `wrong_state` if it is empty. */
+  | { readonly kind: 'close_audit_segment'; readonly at: number }
+  /** Conflict `wrong_state` unless closed and not yet sealed. */
+  | {
+      readonly kind: 'seal_audit_segment';
+      readonly segment: number;
+      readonly sealed_at: number;
+      readonly seal: string;
+    }
+  | { readonly kind: 'insert_template'; readonly template: TemplateRecord }
+  /**
+   * Approves, or renews an approval that comes due for review. Conflict `wrong_state` if unknown or approved for good,
+   * `same_person` if `by` imported it.
+   */
+  | {
+      readonly kind: 'approve_template';
+      readonly id: string;
+      readonly hash: string;
+      readonly by: string;
+      readonly at: number;
+      readonly review_due_at: number | null;
+    }
+  | { readonly kind: 'insert_block'; readonly block: BlockRecord }
+  | { readonly kind: 'lift_block'; readonly id: string; readonly at: number }
+  | { readonly kind: 'insert_admin_token'; readonly token: AdminTokenRecord }
+  /** Conflict `wrong_state` if already revoked or spent. */
+  | { readonly kind: 'revoke_admin_token'; readonly id: string; readonly at: number }
+  | { readonly kind: 'insert_enrolled_key'; readonly key: EnrolledKeyRecord }
+  | { readonly kind: 'revoke_enrolled_key'; readonly id: string; readonly at: number }
+  | { readonly kind: 'insert_signing_key'; readonly key: SigningKeyRecord }
+  | {
+      readonly kind: 'update_signing_key';
+      readonly kid: string;
+      readonly active_until: number;
+      readonly retired_at: number;
+      readonly revoked_at: number | null;
+    }
+  /** Last acknowledgement of one verifier process; upsert, never lowers seq within an epoch. */
+  | { readonly kind: 'acknowledge'; readonly instance: VerifierInstance }
+  /** One batch of reports, its index, and its source's counts. Conflict `repeated` if it is already kept. */
+  | {
+      readonly kind: 'insert_report';
+      readonly report: ReportRecord;
+      readonly dropped: { readonly foreign: number; readonly malformed: number };
+      /** As the source counts, since it started. */
+      readonly lost: number;
+    }
+  /** Admin idempotency: conflict `repeated` if the event was applied before. */
+  | { readonly kind: 'insert_event_id'; readonly event_id: string; readonly at: number }
+  | { readonly kind: 'set_meta'; readonly key: string; readonly value: string };
+
+export type Conflict =
+  | 'mission_not_found'
+  | 'mission_not_active'
+  | 'wrong_state'
+  | 'wrong_version'
+  | 'derivations_exhausted'
+  | 'limit_exhausted'
+  | 'evidence_pinned'
+  | 'replayed'
+  | 'max_active_reached'
+  | 'rate_limited'
+  | 'blocked'
+  | 'same_person'
+  | 'repeated'
+  /** An id, hash or creation request that is already stored. */
+  | 'duplicate'
+  /** The mission's status-list slot belongs to another: draw again. */
+  | 'slot_taken';
+
+/** Thrown by `atomically` when a write did not touch the rows it said. Nothing of the group is stored. */
+export class WriteConflict extends Error {
+  readonly conflict: Conflict;
+  /** Position of the failed write in its group. */
+  readonly index: number;
+
+  constructor(conflict: Conflict, index: number) {
+    super(conflict);
+    this.name = 'WriteConflict';
+    this.conflict = conflict;
+    this.index = index;
+  }
+}
+
+/** What a committed group did beyond its rows. */
+export interface Committed {
+  /** Ids of missions whose state changed, in order, cascaded ones included. */
+  readonly changed_missions: readonly string[];
+  /** Feed entries with their assigned `seq` and audiences. */
+  readonly feed: readonly StoredFeedEntry[];
+  readonly audit: readonly { readonly seq: number; readonly hash: string }[];
+}
+
+/** A feed entry as kept: `prev` is per verifier and computed when sent. */
+export interface StoredFeedEntry extends Omit<FeedEntry, 'prev'> {
+  /** Null means all. */
+  readonly audiences: readonly string[] | null;
+}
+
+export interface Page<T> {
+  readonly items: readonly T[];
+  /** Opaque; null on the last page. */
+  readonly next_cursor: string | null;
+}
+
+export interface MissionQuery {
+  readonly state?: MissionState;
+  readonly agent?: string;
+  readonly template?: string;
+  /** Substring of the id, agent or goal. */
+  readonly q?: string;
+  readonly cursor?: string;
+  readonly limit: number;
+}
+
+/** What is alive and would be ended: live missions, and unexpired credentials of theirs. */
+export interface BlastRadius {
+  /** Exact. */
+  readonly missions: number;
+  /** At most 10,000 of them. */
+  readonly mission_ids: readonly string[];
+  readonly credentials: readonly {
+    readonly type: string;
+    readonly target: string;
+    readonly count: number;
+    readonly last_expires_at: number;
+  }[];
+}
+
+export interface Store {
+  /** Durable (fsynced) when it resolves. @throws WriteConflict, or the storage's error. */
+  atomically(writes: readonly Write[]): Promise<Committed>;
+  /** Called once per commit, in commit order, after it is durable. */
+  onCommit(listener: (committed: Committed) => void): void;
+
+  mission(id: string): Promise<Mission | null>;
+  missionByCreation(agent: string, jkt: string, creation_request_id: string): Promise<Mission | null>;
+  /** Newest first. A page may be short and still not be the last: the cursor says so. */
+  missions(query: MissionQuery): Promise<Page<Mission>>;
+  /** The mission and everything below it, root first. */
+  missionTree(id: string): Promise<readonly Mission[]>;
+  /** Live missions whose clock has run out, or that were not re-attested in time; oldest first. */
+  missionsDue(now: number, limit: number): Promise<{ expired: readonly string[]; silent: readonly string[] }>;
+  blastRadius(selector: Selector, now: number): Promise<BlastRadius>;
+
+  /** The counted limits of a mission of which something was given out. */
+  allowances(mission_id: string): Promise<readonly Allowance[]>;
+  credential(id: string): Promise<CredentialRecord | null>;
+  credentials(mission_id: string): Promise<readonly CredentialRecord[]>;
+  /** Every lease of the mission, oldest first. */
+  leases(mission_id: string): Promise<readonly LeaseRecord[]>;
+  /** Leases of one type that are not gone and whose `next_at` has come, longest waiting first. */
+  leasesDue(type: string, now: number, limit: number): Promise<readonly LeaseRecord[]>;
+
+  template(id: string, hash?: string): Promise<TemplateRecord | null>;
+  /** The newest approved version. */
+  approvedTemplate(id: string): Promise<TemplateRecord | null>;
+  templates(): Promise<readonly TemplateRecord[]>;
+
+  blocks(at: number): Promise<readonly BlockRecord[]>;
+  block(id: string): Promise<BlockRecord | null>;
+
+  adminToken(token_digest: string): Promise<AdminTokenRecord | null>;
+  adminTokens(): Promise<readonly AdminTokenRecord[]>;
+  enrolledKey(jkt: string): Promise<EnrolledKeyRecord | null>;
+  enrolledKeys(): Promise<readonly EnrolledKeyRecord[]>;
+  signingKeys(): Promise<readonly SigningKeyRecord[]>;
+  verifierInstances(): Promise<readonly VerifierInstance[]>;
+
+  /** Entries for one audience with `seq > after`, in order, not expired at `now`. */
+  feedAfter(audience: string, after: number, now: number, limit: number): Promise<readonly StoredFeedEntry[]>;
+  /** Head `seq` over all audiences and the current epoch. */
+  feedHead(): Promise<{ readonly epoch: number; readonly seq: number }>;
+  /** Statuses of one list that are not 0: 1 invalid, 2 suspended. */
+  statuses(list: number, now: number): Promise<readonly { readonly index: number; readonly status: 1 | 2 }[]>;
+  /** The list being filled and its taken slots. */
+  statusListInUse(): Promise<{ readonly list: number; readonly taken: readonly number[] }>;
+
+  auditRecords(query: {
+    readonly mission_id?: string;
+    readonly event?: string;
+    readonly after_seq?: number;
+    readonly limit: number;
+    readonly newest_first?: boolean;
+  }): Promise<readonly SealedAuditRecord[]>;
+  auditSegments(): Promise<readonly AuditSegment[]>;
+
+  report(id: string): Promise<ReportRecord | null>;
+  /** Newest first; at most 64 batches. */
+  reports(query: ReportQuery): Promise<readonly ReportPosition[]>;
+  reportSources(): Promise<readonly ReportSource[]>;
+
+  meta(key: string): Promise<string | null>;
+  /**
+   * Removes what policy no longer keeps: spent ids, expired entries, ended missions (never within a day of their
+   * end: idempotency), and audit records by whole sealed segments, oldest first. Bounded per call: repeat while
+   * it removes something.
+   */
+  prune(now: number, keep: RetentionPolicy): Promise<{ readonly removed: number }>;
+  /** Whether a write would succeed now; for readiness. */
+  healthy(): Promise<boolean>;
+  close(): Promise<void>;
+}
+
+/** How far the database had come. */
+export interface Mark {
+  readonly epoch: number;
+  readonly feed_seq: number;
+  readonly audit_seq: number;
+}
+
+/** Keeps the mark; a file beside the database, left out of backups. */
+export interface MarkKeeper {
+  /** Null if there is none. @throws Error if there is one that cannot be read */
+  read(): Mark | null;
+  write(mark: Mark): void;
+}
+
+/** Seconds that records are kept after they stopped mattering. */
+export interface RetentionPolicy {
+  readonly missions_seconds: number;
+  readonly credentials_seconds: number;
+  readonly audit_seconds: number;
+  /** Reports of verifiers. Default 30 days. */
+  readonly reports_seconds?: number;
+}
