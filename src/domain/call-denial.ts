@@ -8,8 +8,12 @@ import type { JsonValue } from './json.ts';
 /** What an agent can do about it. `after`: the same call, later or with a fresh proof. */
 export type Retry = 'never' | 'after' | 'renew' | 'with_new_mission';
 
-/** `error` of the challenge (RFC 6750 section 3.1, RFC 9449 section 7.1). */
-export type ChallengeError = 'invalid_token' | 'insufficient_scope' | 'invalid_dpop_proof';
+/** `error` of the challenge (RFC 6750 section 3.1, RFC 9449 section 7.1, RFC 9470 section 3). */
+export type ChallengeError =
+  | 'invalid_token'
+  | 'insufficient_scope'
+  | 'invalid_dpop_proof'
+  | 'insufficient_user_authentication';
 
 interface Meaning {
   readonly status: 401 | 403 | 503;
@@ -51,6 +55,8 @@ const MEANINGS = {
   scheme_mismatch: unauthenticated('never'),
   token_invalid: unauthenticated('never'),
   token_expired: unauthenticated('renew'),
+  /** Step-up (RFC 9470): this route wants a workload that attested itself just now; renewing is that. */
+  attestation_too_old: unauthenticated('renew', 'insufficient_user_authentication'),
   token_issued_ahead: unauthenticated('after'),
   token_too_long: unauthenticated('never'),
   /** The signing key is not known here yet; keys are refreshed off the call path. */

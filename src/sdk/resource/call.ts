@@ -20,6 +20,11 @@ export interface GuardedCall extends Call {
   readonly consequential?: boolean;
   /** Lowers the bundle's bound for this route, seconds; it can not raise it. */
   readonly max_staleness_seconds?: number;
+  /**
+   * Step-up (RFC 9470 `max_age`): the token must have been minted at most this many seconds ago. An agent renews,
+   * which is attesting again, and repeats the call.
+   */
+  readonly max_token_age_seconds?: number;
   /** Bytes that the answer will carry, where known beforehand; for `max_egress_volume`. */
   readonly egress_bytes?: number;
 }

@@ -18,6 +18,8 @@ export interface ProtectedRoute<Request> {
   readonly consequential?: boolean;
   /** A lower bound on staleness than the bundle's, seconds. */
   readonly max_staleness_seconds?: number;
+  /** Step-up: the token must be at most this many seconds old, so that the workload attested itself just now. */
+  readonly max_token_age_seconds?: number;
   /** False: the answer is not read for where values come from. It then counts as untrusted whatever it holds. */
   readonly inspect?: boolean;
 }
@@ -57,6 +59,9 @@ export function callOf<Request>(
     ...(route.max_staleness_seconds === undefined
       ? {}
       : { max_staleness_seconds: route.max_staleness_seconds }),
+    ...(route.max_token_age_seconds === undefined
+      ? {}
+      : { max_token_age_seconds: route.max_token_age_seconds }),
   };
 }
 

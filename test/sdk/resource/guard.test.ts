@@ -399,3 +399,24 @@ describe('the answer to a denied call', () => {
     ]);
   });
 });
+
+describe('a route that wants a step-up', () => {
+  it('denies a token that is too old with the advice to renew, and permits a fresh one', () => {
+    const bench = new Bench().ready();
+    const old = mint({ iat: NOW - 31 });
+    const verdict = bench.check({ token: old, max_token_age_seconds: 30 });
+    expect(verdict).toMatchObject({
+      code: 'attestation_too_old',
+      status: 401,
+      retry: 'renew',
+      error: 'insufficient_user_authentication',
+    });
+    expect(outcome(bench.check({ token: old }))).toBe('permitted');
+    expect(outcome(bench.check({ token: mint({ iat: NOW - 29 }), max_token_age_seconds: 30 }))).toBe(
+      'permitted',
+    );
+    expect(outcome(bench.check({ token: mint(), max_token_age_seconds: Number.NaN }))).toBe(
+      'attestation_too_old',
+    );
+  });
+});

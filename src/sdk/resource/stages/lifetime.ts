@@ -5,7 +5,7 @@ import type { GuardState } from '../state.ts';
 import type { VerifiedToken } from '../token.ts';
 
 export function lifetime(
-  _call: GuardedCall,
+  call: GuardedCall,
   token: VerifiedToken,
   state: GuardState,
   now: number,
@@ -21,5 +21,8 @@ export function lifetime(
   if (bundle === null) return denied('bundle_missing');
   if (!revocations.complete) return denied('revocations_missing');
   if (exp - iat > revocations.max_token_seconds) return denied('token_too_long');
+  const { max_token_age_seconds } = call;
+  if (max_token_age_seconds !== undefined && !(now - iat <= max_token_age_seconds))
+    return denied('attestation_too_old');
   return null;
 }
