@@ -146,6 +146,32 @@ describe('guard and broker', () => {
     expect(alarms).toStrictEqual([]);
   });
 
+  it('a restart of the broker under load: no guard denies a call meanwhile', async () => {
+    const guards = [await guarded('one'), await guarded('two'), await guarded('three')];
+    const held = await Promise.all(Array.from({ length: 5 }, mission));
+    let over = false;
+    const verdicts: string[] = [];
+    const calls = guards.map(async (running) => {
+      for (let turn = 0; !over && turn < 20_000; turn++)
+        verdicts.push(code(await check(running, held[turn % held.length] as Held)));
+    });
+    // Agents go on asking for missions all the while; those that meet the restart are told to come back.
+    const mints = Array.from({ length: 4 }, async () => {
+      for (let turn = 0; !over && turn < 2000; turn++) await mission().catch(() => undefined);
+    });
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    await sortie.restart();
+    await until(
+      () => guards.every((running) => running.health().revocation_age_seconds < 1.5),
+      'all fresh again',
+    );
+    over = true;
+    await Promise.all([...calls, ...mints]);
+    expect(verdicts.length).toBeGreaterThan(100);
+    expect([...new Set(verdicts)]).toStrictEqual(['permitted']);
+    expect(alarms).toStrictEqual([]);
+  });
+
   it('twenty revocations among a thousand checks: none is permitted once its answer was acknowledged', async () => {
     const running = await guarded('racer');
     const victims = await Promise.all(Array.from({ length: 20 }, mission));
