@@ -33,7 +33,8 @@ export function compareDecimals(a: string, b: string): number {
     return aNegative ? -1 : 1;
   }
   const magnitude = compareMagnitudes(a, b, aNegative ? 1 : 0);
-  return aNegative ? -magnitude : magnitude;
+  // Zero has no sign here: two equal negatives compare as 0, not -0.
+  return aNegative && magnitude !== 0 ? -magnitude : magnitude;
 }
 
 function compareMagnitudes(a: string, b: string, start: number): number {

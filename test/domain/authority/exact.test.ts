@@ -34,6 +34,11 @@ describe('decimals', () => {
     );
   });
 
+  it.each(['-1', '-0', '-0.50', '0', '7.1'])('%s equals itself, without a sign', (text) => {
+    expect(compareDecimals(text, text)).toBe(0);
+    expect(compareDecimals(text, `${text}${text.includes('.') ? '' : '.'}00`)).toBe(0);
+  });
+
   it('have one normal form for each number', () => {
     fc.assert(
       fc.property(signed, signed, (a, b) => {
