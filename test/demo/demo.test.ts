@@ -24,9 +24,11 @@ async function demo(args: readonly string[], stopAfter?: (out: string) => boolea
       });
       let out = '';
       let err = '';
+      let stopped = false;
       child.stdout.setEncoding('utf8').on('data', (text: string) => {
         out += text;
-        if (stopAfter?.(out)) child.kill('SIGTERM');
+        // Once: a second signal would meet a process that has stopped listening.
+        if (!stopped && stopAfter?.(out)) stopped = child.kill('SIGTERM');
       });
       child.stderr.setEncoding('utf8').on('data', (text: string) => {
         err += text;
