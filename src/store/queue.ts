@@ -11,6 +11,8 @@ import type { WriterReply, WriterRequest, WriterStart } from './protocol.ts';
 /** Groups in one transaction at most: bounds how long a revocation waits behind those before it. */
 const BATCH_GROUPS = 1000;
 /** Beyond this, new authority is refused; ending authority is not. */
+/** Longest wait for the writer to end by itself. */
+const CLOSE_MILLISECONDS = 2000;
 const QUEUED_GROUPS = 10_000;
 
 /** The storage itself failed: nothing of the group is stored, and it may be tried again. */
@@ -156,7 +158,12 @@ export async function openWriteQueue(
     close() {
       closing ??= (async () => {
         while (queued.length > 0 || busy) await new Promise((turn) => setImmediate(turn));
-        if (stopped === null) await ask({ kind: 'close' });
+        if (stopped === null) {
+          const gone = new Promise<void>((resolve) => void worker.once('exit', () => resolve()));
+          await ask({ kind: 'close' });
+          // It ends by itself. Killing a thread while the addon tears its database down is asking for a crash.
+          await Promise.race([gone, new Promise((late) => setTimeout(late, CLOSE_MILLISECONDS).unref())]);
+        }
         await worker.terminate();
       })();
       return closing;
