@@ -1,4 +1,5 @@
 /** The laws of whole sets, on random authority. A million cases: SORTIE_PROPERTY_RUNS=1000000. */
+import { isDeepStrictEqual } from 'node:util';
 import * as fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import {
@@ -22,6 +23,8 @@ import { call, entry, isAccepted, now_seconds, RUNS, resources, set } from './ar
 vi.setConfig({ testTimeout: 30_000 + RUNS * 30 });
 
 const options = { numRuns: RUNS };
+/** Strict, and quick enough for a million cases. */
+const same = isDeepStrictEqual;
 const ok = (a: AuthoritySet, b: AuthoritySet) => within(a, b).ok;
 const allows = (a: AuthoritySet, one: Call, now: number) => permits(compile(a), one, now) === null;
 
@@ -80,7 +83,7 @@ describe('normal forms', () => {
     fc.assert(
       fc.property(set, (a) => {
         const normal = normalize(a);
-        expect(parseAuthoritySet(normal, 'x')).toEqual(normal);
+        expect(same(parseAuthoritySet(normal, 'x'), normal)).toBe(true);
         expect(ok(normal, a) && ok(a, normal)).toBe(true);
         expect(canonicalize(normalize(normal))).toBe(canonicalize(normal));
       }),
@@ -108,7 +111,7 @@ describe('intersect', () => {
     fc.assert(
       fc.property(set, set, (a, b) => {
         const { granted } = intersect(a, b);
-        expect(parseAuthoritySet(granted, 'x')).toEqual(granted);
+        expect(same(parseAuthoritySet(granted, 'x'), granted)).toBe(true);
       }),
       options,
     );
@@ -130,9 +133,9 @@ describe('intersect', () => {
       fc.property(set, set, (a, b) => {
         const both = [...b, ...a];
         const { granted, narrowed } = intersect(a, both);
-        expect(narrowed).toEqual([]);
+        expect(narrowed.length).toBe(0);
         const written = new Set(a.map((one) => canonicalize(one)));
-        expect(new Set(granted.map((one) => canonicalize(one)))).toEqual(written);
+        expect(same(new Set(granted.map((one) => canonicalize(one))), written)).toBe(true);
       }),
       options,
     );
@@ -195,7 +198,7 @@ describe('permits', () => {
         expect(isAccepted(() => parseAuthoritySet([raw], 'x'))).toBe(false);
         expect(isAccepted(() => compile([raw]))).toBe(false);
       }),
-      { numRuns: 200 },
+      options,
     );
   });
 });
@@ -227,7 +230,7 @@ describe('everything that narrows', () => {
         (a, audience, overlay) => {
           const expanded = expandFamilies(a, catalogue);
           expect(ok(expanded, a)).toBe(true);
-          expect(expandFamilies(expanded, catalogue)).toEqual(expanded);
+          expect(same(expandFamilies(expanded, catalogue), expanded)).toBe(true);
           expect(ok(forAudience(a, audience), a)).toBe(true);
           expect(ok(effective(a, overlay), a)).toBe(true);
         },
