@@ -12,8 +12,11 @@ import type { VerifierAuthentication } from '../operations/verifiers.ts';
 import type { Evidence, Ports, VerifierPolicy } from '../ports.ts';
 import { createAdmission, type OverloadPolicy } from './admission.ts';
 import type { Route } from './route.ts';
-import { adminRoutes } from './routes/admin.ts';
-import { adminOperationRoutes } from './routes/admin-operations.ts';
+import { missionRoutes } from './routes/admin/missions.ts';
+import { adminOperationRoutes } from './routes/admin/operations.ts';
+import { revocationRoutes } from './routes/admin/revocations.ts';
+import { templateRoutes } from './routes/admin/templates.ts';
+import { adminTokenRoutes } from './routes/admin/tokens.ts';
 import { agentRoutes } from './routes/agents.ts';
 import { authzenRoutes } from './routes/authzen.ts';
 import { decisionRoutes } from './routes/decisions.ts';
@@ -54,7 +57,10 @@ export function routeTable(parts: AppParts): Route[] {
     ...eventRoutes(reports),
     ...gatewayRoutes(ports, parts.gateways),
     ...metadataRoutes(ports, parts.statusList),
-    ...adminRoutes(ports, parts),
+    ...missionRoutes(ports, parts.feed),
+    ...revocationRoutes(ports, parts.feed),
+    ...templateRoutes(ports, parts.parseTemplate),
+    ...adminTokenRoutes(ports),
     ...adminOperationRoutes(parts),
     ...decisionRoutes(ports, createAdminStream(ports, reports)),
     ...enrolmentRoutes(ports, parts.enrolment),

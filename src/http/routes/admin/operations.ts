@@ -1,10 +1,11 @@
 /** The admin API's view of the machinery: verifiers, keys, attestation. */
 import { z } from 'zod';
-import type { RevocationFeed } from '../../feed/feed.ts';
-import { EVIDENCE_TYPES } from '../../operations/exchange-request.ts';
-import type { Evidence } from '../../ports.ts';
-import { json, type Route, readJson } from '../route.ts';
-import { problemSchema, reasonSchema } from '../schemas.ts';
+import type { RevocationFeed } from '../../../feed/feed.ts';
+import { EVIDENCE_TYPES } from '../../../operations/exchange-request.ts';
+import type { Evidence } from '../../../ports.ts';
+import { json, type Route, readJson } from '../../route.ts';
+import { problemSchema, reasonSchema } from '../../schemas.ts';
+import { actorOf } from './parts.ts';
 
 const rotateBody = z.strictObject({
   emergency: z.boolean().default(false).describe('The old keys die now: every token they signed is refused.'),
@@ -81,10 +82,7 @@ export function adminOperationRoutes(parts: {
         },
       },
       handle: async (incoming) =>
-        json(
-          200,
-          await parts.rotateKeys(readJson(incoming, rotateBody).emergency, `admin:${incoming.admin?.name}`),
-        ),
+        json(200, await parts.rotateKeys(readJson(incoming, rotateBody).emergency, actorOf(incoming))),
     },
     {
       method: 'POST',
@@ -99,7 +97,7 @@ export function adminOperationRoutes(parts: {
       },
       async handle(incoming) {
         const { reason } = readJson(incoming, confirmBody);
-        await parts.confirmRestore(`admin:${incoming.admin?.name}`, reason);
+        await parts.confirmRestore(actorOf(incoming), reason);
         return { status: 204 };
       },
     },
