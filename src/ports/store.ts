@@ -103,6 +103,11 @@ export type Write =
   | { readonly kind: 'revoke_credential'; readonly id: string; readonly at: number }
   /** Before its credential exists. Conflict `duplicate`. */
   | { readonly kind: 'insert_lease'; readonly lease: LeaseRecord }
+  /**
+   * Conflict `wrong_version` unless exactly these leases of the mission are pending or live: who else makes or
+   * replaces credentials of it was looked at, and nobody came since.
+   */
+  | { readonly kind: 'require_open_leases'; readonly mission_id: string; readonly ids: readonly string[] }
   /** Conflict `wrong_state` unless it is in one of the states `from`. Members left out stay as they are. */
   | {
       readonly kind: 'update_lease';

@@ -1,8 +1,10 @@
 /** Leases: what was handed out in other systems. Missions reach them through triggers; see the migration. */
 import { LEASE_STATES } from '../../ports.ts';
-import { type Connection, exactlyOne, type Handlers, insertOnce } from './context.ts';
+import { Conflicted, type Connection, exactlyOne, type Handlers, insertOnce } from './context.ts';
 
-export function leaseWrites(db: Connection): Handlers<'insert_lease' | 'update_lease'> {
+type Kinds = 'insert_lease' | 'update_lease' | 'require_open_leases';
+
+export function leaseWrites(db: Connection): Handlers<Kinds> {
   const insert = db.prepare(
     `insert into leases (id, mission_id, credential_id, type, target, state, entry, revocation, created_at,
       expires_at, next_at, attempts, last_error, ended_at) values (@id, @mission_id, @credential_id, @type,
@@ -15,7 +17,16 @@ export function leaseWrites(db: Connection): Handlers<'insert_lease' | 'update_l
       ended_at = coalesce(@ended_at, ended_at)
      where id = @id and state in (select value from json_each(@from))`,
   );
+  const open = db
+    .prepare<[string], string>('select id from leases where mission_id = ? and state < 2 order by id')
+    .pluck();
   return {
+    require_open_leases: ({ mission_id, ids }) => {
+      const found = open.all(mission_id);
+      const expected = [...ids].sort();
+      if (found.length !== expected.length || found.some((id, at) => id !== expected[at]))
+        throw new Conflicted('wrong_version');
+    },
     insert_lease: ({ lease }) => {
       insertOnce(() =>
         insert.run({
