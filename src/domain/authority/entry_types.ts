@@ -5,6 +5,7 @@ import type { AuthorityEntry } from './model.ts';
 import { badAuthority, shown } from './parse.ts';
 import { resourceAccess } from './resource_access.ts';
 import { awsSession } from './types/aws_session.ts';
+import { githubInstallationToken } from './types/github_installation_token.ts';
 import { kubernetesToken } from './types/kubernetes_token.ts';
 import { postgresRole } from './types/postgres_role.ts';
 import { vaultSecret } from './types/vault_secret.ts';
@@ -12,6 +13,7 @@ import { vaultSecret } from './types/vault_secret.ts';
 export const ENTRY_TYPES: readonly EntryType<AuthorityEntry>[] = [
   resourceAccess,
   awsSession,
+  githubInstallationToken,
   kubernetesToken,
   postgresRole,
   vaultSecret,
