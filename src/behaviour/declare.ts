@@ -1,7 +1,13 @@
 import { type AuthoritySet, isResourceAccess, type OriginFact } from '../domain/authority/model.ts';
 import type { JsonValue } from '../domain/json.ts';
 import { keyedDigest, ORIGIN, recall, type ValueRecord } from './memory.ts';
-import type { DeclaredAction, DeclaredParameter, DeclaredSource, MissionState } from './mission.ts';
+import {
+  type DeclaredAction,
+  type DeclaredParameter,
+  type DeclaredSource,
+  type MissionState,
+  scopedValue,
+} from './mission.ts';
 import type { Call, Context } from './proof.ts';
 import { destinationsOf } from './values.ts';
 
@@ -85,6 +91,12 @@ function factOf(state: MissionState, record: ValueRecord): OriginFact | null {
   return { origin: 'untrusted', ...(from === undefined ? {} : { from }) };
 }
 
+function namedByTemplate(state: MissionState, context: Context, action: string, candidate: string): boolean {
+  if (!state.scoped_values) return false;
+  const digest = keyedDigest(context.key, scopedValue(action, candidate));
+  return (recall(state.memory, digest).origins & ORIGIN.template) !== 0;
+}
+
 /**
  * `context.origins` of a call, for `origin` constraints: one fact for each destination that a parameter names. A
  * parameter with a value of unknown origin is left out, which denies (`constraint_unevaluable`): unknown is never
@@ -103,8 +115,9 @@ export function originFacts(
     const kind = sinks.find((sink) => sink.parameter === name)?.kind ?? 'any';
     const destinations = value === undefined ? null : destinationsOf(kind, value);
     if (destinations === null || destinations.some((one) => one.deceptive)) continue;
-    const facts = destinations.map((one) => {
+    const facts = destinations.map((one): OriginFact | null => {
       for (const candidate of one.candidates) {
+        if (namedByTemplate(state, context, call.action, candidate)) return { origin: 'template' };
         const fact = factOf(state, recall(state.memory, keyedDigest(context.key, candidate)));
         if (fact !== null) return fact;
       }

@@ -6,7 +6,7 @@ import { keyedDigest, ORIGIN, recall } from './memory.ts';
 import { declaredAction, type MissionState } from './mission.ts';
 import type { Call, Context } from './proof.ts';
 import { destinationsOf } from './values.ts';
-import { settleVerdict, type Verdict } from './verdict.ts';
+import { type Finding, settleVerdict, type Verdict } from './verdict.ts';
 
 /**
  * The behaviour engine: event in, state and verdict out. Pure and synchronous, so that a guard in a resource
@@ -36,7 +36,16 @@ export function judge(state: MissionState, event: BehaviourEvent, context: Conte
   }
 }
 
-function check(state: MissionState, call: Call, context: Context): Step {
+/** What the rules say of one call in a state; the state stays as it is. */
+export function verdictOf(state: MissionState, call: Call, context: Context): Verdict {
+  return judgeCall(state, call, context).verdict;
+}
+
+function judgeCall(
+  state: MissionState,
+  call: Call,
+  context: Context,
+): { readonly verdict: Verdict; readonly findings: readonly Finding[]; readonly detour: boolean } {
   const { findings, detour } = findingsFor(state, context, call);
   const verdict = settleVerdict(findings, context.rules, {
     mission_id: state.mission_id,
@@ -48,6 +57,11 @@ function check(state: MissionState, call: Call, context: Context): Step {
     catalogue_version: context.catalogue.version,
     history_version: context.rules.history === 'off' ? null : (context.history?.version ?? null),
   });
+  return { verdict, findings, detour };
+}
+
+function check(state: MissionState, call: Call, context: Context): Step {
+  const { verdict, findings, detour } = judgeCall(state, call, context);
   const stray = findings.some((finding) => finding.rule === 'stray_effect' || finding.rule === 'stray_read');
   const denied = verdict.decision === 'deny';
   let next: MissionState = {

@@ -1,7 +1,6 @@
 import type { JsonValue } from '../domain/json.ts';
 import { hasLabel, type Sink, uncatalogued } from './catalogue.ts';
-import { skeleton } from './forms.ts';
-import { keyedDigest, MemoryWriter, ORIGIN, originNames, recall } from './memory.ts';
+import { MemoryWriter, ORIGIN, originNames, recall } from './memory.ts';
 import {
   type DeclaredAction,
   type DeclaredSource,
@@ -17,10 +16,10 @@ import {
   type Proof,
   proveDestination,
   proveParts,
+  readerOf,
 } from './proof.ts';
 import type { RuleName } from './rules.ts';
-import { scanText } from './scan.ts';
-import { destinationsOf, type SinkKind, scannedKey } from './values.ts';
+import { type SinkKind, scannedKey } from './values.ts';
 import type { Finding } from './verdict.ts';
 
 /** The rules: what one call looks like against what the mission declared and where its values came from. */
@@ -46,6 +45,7 @@ function sourcesOf(declared: DeclaredAction | null, parameter: string): readonly
 /** Judges one call against the state before it. Pure; the caller applies modes and counts. */
 export function findingsFor(state: MissionState, context: Context, call: Call): Judged {
   const { rules } = context;
+  const reader = readerOf(context);
   const entry = context.catalogue.actions.get(call.action) ?? uncatalogued(call.action);
   const declared = declaredAction(state, call.action);
   const isRead = hasLabel(entry, 'read');
@@ -77,7 +77,7 @@ export function findingsFor(state: MissionState, context: Context, call: Call): 
   for (const sink of entry.sinks) {
     const value = call.parameters[sink.parameter];
     if (value === undefined || value === null) continue;
-    const destinations = destinationsOf(sink.kind, value);
+    const destinations = reader.destinations(sink.kind, value);
     const sources = sourcesOf(declared, sink.parameter);
     if (destinations === null) {
       allProven = allDeclared = false;
@@ -147,6 +147,7 @@ function checkContent(
   find: (rule: RuleName, parameter: string, kind: SinkKind | 'action', proof?: Proof) => void,
 ): void {
   if (!state.tainted) return;
+  const reader = readerOf(context);
   let drawn = LINKED_TEXT;
   for (const source of [
     ...declared.sources,
@@ -162,22 +163,18 @@ function checkContent(
     if (typeof value !== 'string' || value.length > MAX_STEERING_CHARS) continue;
     let foreign: Proof | undefined;
     const look = (form: string): void => {
-      const digest = keyedDigest(context.key, form);
+      const digest = reader.digest(context.key, form);
       const record = recall(state.memory, digest);
       const strange = (record.origins & ORIGIN.text) !== 0 && (record.origins & trusted) === 0;
       if (strange && (record.text & drawn) === 0)
         foreign ??= { proven: false, declared: false, record, digest };
     };
-    scanText(
-      value,
-      (kind, form) => {
-        if (kind !== 'path' && kind !== 'id') look(scannedKey(kind, form));
-        return foreign === undefined;
-      },
-      { max_chars: 65_536 },
-    );
-    const whole = skeleton(value);
-    if (whole?.includes(' ')) look('v:' + whole);
+    reader.scan(value, (kind, form) => {
+      if (kind !== 'path' && kind !== 'id') look(scannedKey(kind, form));
+      return foreign === undefined;
+    });
+    const whole = reader.phrase(value);
+    if (whole !== null) look('v:' + whole);
     if (foreign !== undefined) find('foreign_content', parameter, 'any', foreign);
   }
 }
@@ -189,25 +186,22 @@ export function rememberEcho(
   call: Call,
   proven_parameters: ReadonlySet<string>,
 ): MissionState {
+  const reader = readerOf(context);
   const writer = new MemoryWriter(state.memory);
   const proven = ORIGIN.template | ORIGIN.mission | ORIGIN.system | ORIGIN.linked | ORIGIN.counterparty;
   let changed = false;
   const walk = (node: JsonValue, depth: number): void => {
     if (typeof node === 'string') {
-      scanText(
-        node,
-        (kind, form) => {
-          if (kind === 'name' || kind === 'quoted' || kind === 'file' || kind === 'path') return true;
-          const digest = keyedDigest(context.key, scannedKey(kind, form));
-          const known = writer.recall(digest);
-          if ((known.origins & proven) === 0) {
-            writer.add(digest, known.text === 0 ? ORIGIN.echo : ORIGIN.repeated);
-            changed = true;
-          }
-          return true;
-        },
-        { max_chars: 65_536 },
-      );
+      reader.scan(node, (kind, form) => {
+        if (kind === 'name' || kind === 'quoted' || kind === 'file' || kind === 'path') return true;
+        const digest = reader.digest(context.key, scannedKey(kind, form));
+        const known = writer.recall(digest);
+        if ((known.origins & proven) === 0) {
+          writer.add(digest, known.text === 0 ? ORIGIN.echo : ORIGIN.repeated);
+          changed = true;
+        }
+        return true;
+      });
     } else if (depth < 6 && node !== null && typeof node === 'object') {
       for (const item of Array.isArray(node) ? node : Object.values(node)) walk(item, depth + 1);
     }
@@ -228,7 +222,8 @@ export function provenDestinations(state: MissionState, context: Context, call: 
   const plain: Context = { ...context, rules: { ...context.rules, history: 'off' } };
   const out: string[] = [];
   for (const sink of entry.sinks) {
-    for (const destination of destinationsOf(sink.kind, call.parameters[sink.parameter]) ?? []) {
+    const value = call.parameters[sink.parameter];
+    for (const destination of readerOf(context).destinations(sink.kind, value) ?? []) {
       const [strongest] = destination.candidates;
       if (strongest === undefined || destination.weak || destination.deceptive) continue;
       if (proveDestination(state, plain, entry, sourcesOf(declared, sink.parameter), destination).proven)

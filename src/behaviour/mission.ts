@@ -36,6 +36,14 @@ export interface DeclaredAction {
   readonly sources: readonly DeclaredSource[];
 }
 
+/** A destination that the template itself vouches for. */
+export interface TemplateValue {
+  readonly kind: SinkKind;
+  readonly value: JsonValue;
+  /** Only in these actions; without it, in every one. */
+  readonly actions?: readonly string[];
+}
+
 /** What the guard needs of a mission: no prose is kept, only digests of its salient values. */
 export interface DeclaredMission {
   readonly mission_id: string;
@@ -43,7 +51,7 @@ export interface DeclaredMission {
   readonly texts: readonly string[];
   readonly actions: readonly DeclaredAction[];
   /** Destinations that the template itself names. */
-  readonly template_values: readonly { readonly kind: SinkKind; readonly value: JsonValue }[];
+  readonly template_values: readonly TemplateValue[];
   /** Declared by an instance that had already taken in untrusted content: nothing it says vouches for anything. */
   readonly born_tainted: boolean;
 }
@@ -66,6 +74,8 @@ export interface MissionState {
   readonly vouched_kinds: readonly number[];
   /** Kinds of destination that the mission itself names: implied sources add none of these. */
   readonly named_kinds: readonly SinkKind[];
+  /** Some destinations of the template count in certain actions only. */
+  readonly scoped_values: boolean;
   readonly memory: ProvenanceMemory;
   readonly born_tainted: boolean;
   readonly tainted: boolean;
@@ -141,6 +151,11 @@ export function linkedName(word: string): string {
   return 'n:' + word;
 }
 
+/** Key of a destination that counts in one action only. */
+export function scopedValue(action: string, valueKey: string): string {
+  return `a:${action} ${valueKey}`;
+}
+
 /** Words of an address or handle by which the mission may name its owner. */
 export function ownerWords(text: string): string[] {
   const at = text.indexOf('@');
@@ -198,10 +213,12 @@ export function beginMission(mission: DeclaredMission, key: DigestKey): MissionS
   const writer = new MemoryWriter(EMPTY_MEMORY);
   const sources = mission.born_tainted ? [] : collectSources(mission.actions);
   const spoken = mission.born_tainted ? ORIGIN.text : ORIGIN.mission;
-  for (const { kind, value } of mission.template_values) {
+  for (const { kind, value, actions } of mission.template_values) {
     for (const destination of destinationsOf(kind, value) ?? []) {
       const strongest = destination.candidates[0];
-      if (strongest !== undefined) writer.add(keyedDigest(key, strongest), ORIGIN.template);
+      if (strongest === undefined) continue;
+      const known = actions?.map((action) => scopedValue(action, strongest)) ?? [strongest];
+      for (const one of known) writer.add(keyedDigest(key, one), ORIGIN.template);
     }
   }
   for (const text of mission.texts) rememberText(writer, key, text, spoken);
@@ -218,6 +235,7 @@ export function beginMission(mission: DeclaredMission, key: DigestKey): MissionS
     explicit_sources: explicitMask(mission.actions, sources),
     vouched_kinds: sources.map(() => 0),
     named_kinds: mission.born_tainted ? [] : namedKinds(mission.texts),
+    scoped_values: mission.template_values.some(({ actions }) => actions !== undefined),
     memory: writer.done(),
     born_tainted: mission.born_tainted,
     tainted: mission.born_tainted,

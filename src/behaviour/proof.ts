@@ -1,15 +1,16 @@
 import type { JsonValue } from '../domain/json.ts';
 import { type Catalogue, type CataloguedAction, hasLabel, kindsAgree } from './catalogue.ts';
-import { type DigestKey, keyedDigest, ORIGIN, recall, type ValueRecord } from './memory.ts';
+import { type DigestKey, ORIGIN, recall, type ValueRecord } from './memory.ts';
 import {
   type DeclaredSource,
   linkedName,
   type MissionState,
   nameBearer,
   nameToken,
-  ownerWords,
+  scopedValue,
   sourceSlot,
 } from './mission.ts';
+import { PLAIN_READER, type ValueReader } from './reading.ts';
 import type { BehaviourRules } from './rules.ts';
 import { type Destination, SINK_KINDS, type SinkKind } from './values.ts';
 
@@ -30,6 +31,12 @@ export interface Context {
   readonly key: DigestKey;
   /** What clean missions of the same template and agent used before (history.ts), by value key. */
   readonly history?: { readonly version: number; readonly vouches: (valueKey: string) => boolean };
+  /** Default: reads the values themselves. */
+  readonly reader?: ValueReader;
+}
+
+export function readerOf(context: Context): ValueReader {
+  return context.reader ?? PLAIN_READER;
 }
 
 export interface Proof {
@@ -78,11 +85,15 @@ function sourceVouches(
 
 /** Whether the mission's words lead to this counterparty and to no other who bears the same name. */
 function isBearerClear(state: MissionState, context: Context, candidate: string): boolean {
-  const origins = (key: string): number => recall(state.memory, keyedDigest(context.key, key)).origins;
-  const words = ownerWords(candidate.slice(2)).filter(
-    (word) =>
-      (origins(nameToken(word)) & ORIGIN.mission) !== 0 || (origins(linkedName(word)) & ORIGIN.linked) !== 0,
-  );
+  const reader = readerOf(context);
+  const origins = (key: string): number => recall(state.memory, reader.digest(context.key, key)).origins;
+  const words = reader
+    .owners(candidate.slice(2))
+    .filter(
+      (word) =>
+        (origins(nameToken(word)) & ORIGIN.mission) !== 0 ||
+        (origins(linkedName(word)) & ORIGIN.linked) !== 0,
+    );
   return words.every((word) => (origins(nameBearer(word)) & ORIGIN.ambiguous) === 0);
 }
 
@@ -93,12 +104,23 @@ export function proveDestination(
   sources: readonly DeclaredSource[],
   destination: Destination,
 ): Proof {
+  const reader = readerOf(context);
   let last: Proof = { proven: false, declared: false, record: NOTHING, digest: '' };
   for (const candidate of destination.candidates) {
-    const digest = keyedDigest(context.key, candidate);
+    const digest = reader.digest(context.key, candidate);
     const record = recall(state.memory, digest);
     const { origins } = record;
     if ((origins & ORIGIN.template) !== 0) return { proven: true, declared: true, record, digest };
+    if (state.scoped_values) {
+      const scoped = reader.digest(context.key, scopedValue(entry.action, candidate));
+      if ((recall(state.memory, scoped).origins & ORIGIN.template) !== 0)
+        return {
+          proven: true,
+          declared: true,
+          record: { ...record, origins: origins | ORIGIN.template },
+          digest,
+        };
+    }
     if (last.digest === '' || (last.record.origins === 0 && origins !== 0))
       last = { proven: false, declared: false, record, digest };
     if (state.born_tainted) continue;
@@ -165,7 +187,7 @@ export function isDeclaredLink(
     return false;
   const candidate = destination.candidates[0];
   if (candidate === undefined) return false;
-  const record = recall(state.memory, keyedDigest(context.key, candidate));
+  const record = recall(state.memory, readerOf(context).digest(context.key, candidate));
   // A page that was fetched does not lead on to the next: only what the audience itself holds does.
   let own = 0;
   for (const [slot, source] of state.sources.entries()) {
