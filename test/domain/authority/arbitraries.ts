@@ -106,9 +106,9 @@ const constraints: Readonly<Record<string, fc.Arbitrary<JsonValue>>> = {
 /** Up to two keys: with all of them, nothing ever compares. */
 const fewConstraints: fc.Arbitrary<JsonObject> = fc
   .uniqueArray(fc.constantFrom(...Object.keys(constraints)), { maxLength: 2 })
-  .chain((keys) => fc.record(Object.fromEntries(keys.map((key) => [key, valueOf(key)]))));
+  .chain((keys) => fc.record(Object.fromEntries(keys.map((key) => [key, candidates(key)]))));
 
-function valueOf(key: string): fc.Arbitrary<JsonValue> {
+function candidates(key: string): fc.Arbitrary<JsonValue> {
   return constraints[key] ?? fc.constant(null);
 }
 
