@@ -168,6 +168,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
       audience: (resource) => loaded.policy.audience(resource),
       secret: (source) => readSecret(source, loaded.path, options.env),
       file: (path) => readFileSync(relativeTo(loaded.path, path), 'utf8'),
+      seal,
     }),
     policy: () => loaded.policy,
   };

@@ -14,6 +14,11 @@ export interface ProviderSources {
   audience(resource: string): AudiencePolicy | null;
   /** @throws Error that names the source and never the value */
   secret(source: Secret): string;
+  /** Under the key-encryption key, for what can only be revoked by itself. */
+  readonly seal: {
+    seal(plaintext: Buffer, purpose: string): string;
+    open(sealed: string, purpose: string): Buffer;
+  };
   /** Text of a file of the configuration. */
   file(path: string): string;
 }
@@ -68,6 +73,22 @@ export async function createProviders(config: ProvidersConfig, sources: Provider
           token: () => sources.secret(token),
           timeout_ms: timeout * 1000,
         })),
+      }),
+    );
+  }
+  if (config.github.length > 0) {
+    const { createGithubTokens } = await import('./providers/github/token.ts');
+    created.push(
+      createGithubTokens({
+        apps: config.github.map(({ name, api_url, app_id, ca_file, private_key, timeout }) => ({
+          name,
+          api_url,
+          app_id,
+          ...caOf(ca_file, sources),
+          private_key: sources.secret(private_key),
+          timeout_ms: timeout * 1000,
+        })),
+        seal: sources.seal,
       }),
     );
   }

@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { createProviders, type ProviderSources } from '../src/compose-providers.ts';
 import { loadConfig } from '../src/config/load.ts';
@@ -14,14 +15,20 @@ const audience = (resource: string, reserved: boolean): AudiencePolicy => ({
   max_staleness_seconds: 30,
 });
 
+const app_key = generateKeyPairSync('rsa', { modulusLength: 2048 })
+  .privateKey.export({ type: 'pkcs8', format: 'pem' })
+  .toString();
+
 const sources = (reserved: boolean, asked: string[] = []): ProviderSources => ({
   issuer: 'https://sortie.example.com',
   sign: async () => 'jwt',
   audience: (resource) => audience(resource, reserved),
   secret: (source) => {
-    asked.push('from_file' in source ? source.from_file : source.from_env);
-    return 'secret';
+    const from = 'from_file' in source ? source.from_file : source.from_env;
+    asked.push(from);
+    return from.endsWith('.pem') ? app_key : 'secret';
   },
+  seal: { seal: () => '', open: () => Buffer.alloc(0) },
   file: (path) => `text of ${path}`,
 });
 
@@ -31,6 +38,7 @@ describe('providers from the configuration', () => {
     const providers = await createProviders(config.providers, sources(true));
     expect([...providers.keys()].sort()).toEqual([
       'aws_session',
+      'github_installation_token',
       'kubernetes_token',
       'postgres_role',
       'vault_secret',
@@ -59,7 +67,7 @@ describe('providers from the configuration', () => {
     const asked: string[] = [];
     const { config } = loadConfig('config/broker.example.yaml');
     const providers = await createProviders(config.providers, sources(true, asked));
-    expect(asked).toEqual(['/etc/sortie/postgres-password']);
+    expect(asked).toEqual(['/etc/sortie/postgres-password', '/etc/sortie/github-app.pem']);
     for (const provider of providers.values()) await provider.close();
   });
 });

@@ -125,11 +125,27 @@ const kubernetesSchema = z.strictObject({
   timeout: timeout(),
 });
 
+const githubSchema = z.strictObject({
+  name: z
+    .string()
+    .regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be letters, digits, ".", "-" and "_"')
+    .describe('As `app` of entries names it.'),
+  api_url: endpoint()
+    .refine((url) => !url.endsWith('/'), 'must not end with a slash')
+    .default('https://api.github.com')
+    .describe('Of an Enterprise Server: https://HOST/api/v3.'),
+  ca_file: ca_file(),
+  app_id: z.string().min(1).max(64).describe("The app's client id, or its app id in quotes."),
+  private_key: secretSchema.describe('Of the app: RSA, PEM. Whoever has it has every installation.'),
+  timeout: timeout(),
+});
+
 export const providersSchema = z
   .strictObject({
     postgres: z.array(postgresSchema).default([]).describe('Servers of `postgres_role`.'),
     vault: z.array(vaultSchema).default([]).describe('Servers of `vault_secret`.'),
     kubernetes: z.array(kubernetesSchema).default([]).describe('Clusters of `kubernetes_token`.'),
+    github: z.array(githubSchema).default([]).describe('GitHub Apps of `github_installation_token`.'),
     aws: awsSchema.optional().describe('Accounts of `aws_session`.'),
   })
   .prefault({})

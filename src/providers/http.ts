@@ -3,7 +3,7 @@
  * redirect (which would carry a token to another host), no proxy. Errors name the step, never what was sent.
  */
 
-import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { ProviderFault } from './provider.ts';
 
@@ -22,6 +22,7 @@ export interface HttpRequest {
 
 export interface HttpAnswer {
   readonly status: number;
+  readonly headers: IncomingHttpHeaders;
   readonly body: string;
 }
 
@@ -42,7 +43,7 @@ export async function send(request: HttpRequest): Promise<HttpAnswer> {
         'unexpected_answer',
         `${step}: answered with a redirect, which is not followed`,
       );
-    return { status, body };
+    return { status, headers: incoming.headers, body };
   } catch (cause) {
     const late = abort.signal.aborted;
     // Whatever failed, nothing of this exchange goes on; a complete one keeps its connection for the next.
