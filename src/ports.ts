@@ -3,14 +3,16 @@
  * Every method may fail; a failure of recording fails the operation (architecture rule 4).
  */
 
-import type { AuthoritySet, Catalogue } from './domain/authority/index.ts';
+import type { Catalogue } from './domain/authority/index.ts';
 import type { DispatchRule } from './domain/grant.ts';
 import type { JsonObject } from './domain/json.ts';
-import type { JsonAct, Tier } from './domain/mission.ts';
+import type { Tier } from './domain/mission.ts';
 import type { AudiencePolicy } from './domain/policy.ts';
+import type { TokenClaims } from './domain/token.ts';
 import type { Store } from './ports/store.ts';
 import type { Providers } from './providers/provider.ts';
 
+export type { TokenClaims } from './domain/token.ts';
 export * from './ports/records.ts';
 export * from './ports/store.ts';
 export {
@@ -120,33 +122,6 @@ export interface Proofs {
 /* ---------------------------------------------------------------- tokens and keys */
 
 export type SigningAlg = 'ES256' | 'RS256' | 'Ed25519';
-
-/** Claims of a Sortie access token (wire profile 2.5). */
-export interface TokenClaims {
-  readonly iss: string;
-  readonly sub: string;
-  readonly client_id: string;
-  readonly act?: JsonAct;
-  readonly aud: string;
-  readonly iat: number;
-  readonly exp: number;
-  readonly jti: string;
-  readonly cnf?: { readonly jkt: string };
-  readonly authorization_details: AuthoritySet;
-  readonly limits?: JsonObject;
-  readonly mission: {
-    readonly id: string;
-    readonly version: number;
-    readonly path: readonly string[];
-    readonly issuer: string;
-    readonly authority_hash: string;
-    readonly expires_at: number;
-    readonly template: { readonly id: string; readonly version: string };
-    readonly attester: string;
-    readonly rule: string;
-  };
-  readonly status: { readonly status_list: { readonly idx: number; readonly uri: string } };
-}
 
 export interface Tokens {
   /** Signs with the active key for `alg`. */

@@ -1,5 +1,4 @@
 /** Catalogue files (docs/containment.md): what an audience's actions mean for provenance, faults with file and line. */
-import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import {
   type Catalogue,
@@ -7,7 +6,7 @@ import {
   CatalogueError,
   parseCatalogue,
 } from '../behaviour/catalogue.ts';
-import { ConfigFault, parseYaml, placeOf } from './yaml.ts';
+import { ConfigFault, parseYaml, placeOf, readText } from './yaml.ts';
 
 /**
  * @param labels what the broker's configuration says of the same actions; added to the file's own
@@ -18,14 +17,7 @@ export function readCatalogue(
   audience: string,
   labels: Readonly<Record<string, { readonly labels: readonly string[] }>> = {},
 ): Catalogue {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (cause) {
-    throw new ConfigFault([
-      `${path}: cannot be read (${(cause as NodeJS.ErrnoException).code ?? 'unknown'})`,
-    ]);
-  }
+  const text = readText(path);
   const value = parseYaml(text, path, z.unknown());
   const fault = (at: string, why: string) =>
     new ConfigFault([`${path}:${placeOf(text, keysOf(value, at))}: ${why}`]);

@@ -12,7 +12,7 @@ import type { Policy } from '../ports.ts';
 import { readCatalogue } from './catalogue.ts';
 import { type BrokerConfig, brokerSchema, type SecretSource } from './schema.ts';
 import { templateOf, templateSchema } from './template-schema.ts';
-import { ConfigFault, readYaml } from './yaml.ts';
+import { ConfigFault, readText, readYaml } from './yaml.ts';
 
 /** What is swapped as one on reload. */
 export interface LoadedConfig {
@@ -152,14 +152,7 @@ function readTemplates(config: BrokerConfig, path: string, catalogue: Catalogue)
 }
 
 function readKeySet(path: string): readonly JWK[] {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (cause) {
-    throw new ConfigFault([
-      `${path}: cannot be read (${(cause as NodeJS.ErrnoException).code ?? 'unknown'})`,
-    ]);
-  }
+  const text = readText(path);
   try {
     const { keys } = JSON.parse(text) as { keys: JWK[] };
     if (!Array.isArray(keys) || keys.length === 0 || keys.some((key) => key.kty === 'oct' || 'd' in key))

@@ -19,15 +19,18 @@ export class ConfigFault extends Error {
 
 /** @throws ConfigFault */
 export function readYaml<Schema extends z.ZodType>(path: string, schema: Schema): z.output<Schema> {
-  let text: string;
+  return parseYaml(readText(path), path, schema);
+}
+
+/** @throws ConfigFault */
+export function readText(path: string): string {
   try {
-    text = readFileSync(path, 'utf8');
+    return readFileSync(path, 'utf8');
   } catch (cause) {
     throw new ConfigFault([
       `${path}: cannot be read (${(cause as NodeJS.ErrnoException).code ?? 'unknown'})`,
     ]);
   }
-  return parseYaml(text, path, schema);
 }
 
 /** @throws ConfigFault */

@@ -1,6 +1,7 @@
 /** Vocabulary of the revocation feed (wire profile 3). The set that guards hold is `revocation-set.ts`. */
 
-export const FEED_KINDS = [
+/** What a person can end or block by. */
+export const SELECTOR_KINDS = [
   'token',
   'mission',
   'mission_tree',
@@ -10,9 +11,10 @@ export const FEED_KINDS = [
   'attester',
   'rule',
   'agent_key',
-  'signing_key',
-  'issuer',
 ] as const;
+export type SelectorKind = (typeof SELECTOR_KINDS)[number];
+
+export const FEED_KINDS = [...SELECTOR_KINDS, 'signing_key', 'issuer'] as const;
 export type FeedKind = (typeof FEED_KINDS)[number];
 
 export const FEED_EFFECTS = ['deny', 'lift', 'narrow'] as const;

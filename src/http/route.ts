@@ -6,6 +6,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { z } from 'zod';
 import { malformed } from '../domain/denial.ts';
 import { type JsonValue, parseJson } from '../domain/json.ts';
+import type { FeedSink } from '../feed/feed.ts';
 import type { AdminRole, AdminTokenRecord, VerifierPolicy } from '../ports.ts';
 import type { ErrorStyle } from './errors.ts';
 
@@ -38,20 +39,6 @@ export interface Incoming {
   readonly admin: Admin | null;
 }
 
-/** Writes an event stream until either side ends it. */
-export interface StreamSink {
-  /** False when the reader is slower than the writer: stop until it drained, or cut it. */
-  write(chunk: string): boolean;
-  end(): void;
-  /** Drops the connection and what is buffered for it: a reader that does not read would keep both for ever. */
-  cut(): void;
-  /** Also where it is closed already. */
-  onClose(listener: () => void): void;
-  /** Resolves when the reader has taken what was written, or is gone. */
-  drained(): Promise<void>;
-  readonly buffered_bytes: number;
-}
-
 export interface Outgoing {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string>>;
@@ -60,7 +47,7 @@ export interface Outgoing {
   /** A body in pieces that may be shared between answers; sent as they are. */
   readonly chunks?: readonly Buffer[];
   /** Called once the head is sent. */
-  readonly stream?: (sink: StreamSink) => void;
+  readonly stream?: (sink: FeedSink) => void;
 }
 
 export interface RouteDescription {
@@ -169,4 +156,13 @@ function unrepeated(parameters: URLSearchParams): Map<string, string> {
 export function header(incoming: Incoming, name: string): string | undefined {
   const value = incoming.headers[name];
   return typeof value === 'string' ? value : undefined;
+}
+
+/** Server-sent events; the head is sent before the first of them. */
+export function eventStream(stream: (sink: FeedSink) => void): Outgoing {
+  return {
+    status: 200,
+    headers: { 'content-type': 'text/event-stream', 'cache-control': 'no-store', 'x-accel-buffering': 'no' },
+    stream,
+  };
 }

@@ -1,5 +1,6 @@
 /** Shapes that several routes share; `openapi.yaml` shows them. */
 import { z } from 'zod';
+import { SELECTOR_KINDS } from '../domain/revocation.ts';
 import { BROKER_REASON } from '../operations/lifecycle.ts';
 
 export const detailsSchema = z.array(z.looseObject({ type: z.string() }));
@@ -56,23 +57,14 @@ export const manifestSchema = z.object({
       residual_reason: z.string().optional(),
       value: z.union([z.string(), z.record(z.string(), z.unknown())]).optional(),
       token_type: z.string().optional(),
+      replaces: z.string().optional().describe('The renewed credential that this one takes the place of.'),
     }),
   ),
   narrowed: narrowedSchema.optional(),
 });
 
 export const selectorSchema = z.strictObject({
-  kind: z.enum([
-    'token',
-    'mission',
-    'mission_tree',
-    'agent',
-    'instance',
-    'template',
-    'attester',
-    'rule',
-    'agent_key',
-  ]),
+  kind: z.enum(SELECTOR_KINDS),
   key: z.string().min(1).max(512),
 });
 

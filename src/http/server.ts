@@ -6,9 +6,10 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import express from 'express';
 import { Denied, malformed } from '../domain/denial.ts';
 import { redacted } from '../domain/redact.ts';
+import type { FeedSink } from '../feed/feed.ts';
 import type { AdminRole, AdminTokenRecord, VerifierPolicy } from '../ports.ts';
 import { type ErrorStyle, wireError } from './errors.ts';
-import type { Incoming, Method, Outgoing, Route, StreamSink } from './route.ts';
+import type { Incoming, Method, Outgoing, Route } from './route.ts';
 
 const MAX_BODY_BYTES = 65_536;
 /** What is read past a refusal, at most. */
@@ -327,7 +328,7 @@ function send(response: ServerResponse, outgoing: Outgoing): void {
   response.end(text);
 }
 
-function sinkOf(response: ServerResponse): StreamSink {
+function sinkOf(response: ServerResponse): FeedSink {
   return {
     write: (chunk) => response.write(chunk),
     end: () => void response.end(),

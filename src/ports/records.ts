@@ -2,6 +2,7 @@
 import type { ProviderEntry } from '../domain/authority/index.ts';
 import type { JsonObject } from '../domain/json.ts';
 import type { TemplateDocument } from '../domain/policy.ts';
+import type { SelectorKind } from '../domain/revocation.ts';
 import type { SigningAlg } from '../ports.ts';
 import type { Revocation } from '../providers/provider.ts';
 
@@ -62,16 +63,7 @@ export interface TemplateRecord {
 
 /** What a block or a bulk revocation selects. All given members must match. */
 export interface Selector {
-  readonly kind:
-    | 'token'
-    | 'mission'
-    | 'mission_tree'
-    | 'agent'
-    | 'instance'
-    | 'template'
-    | 'attester'
-    | 'rule'
-    | 'agent_key';
+  readonly kind: SelectorKind;
   readonly key: string;
 }
 

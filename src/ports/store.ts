@@ -2,7 +2,7 @@
 import type { Containment } from '../domain/authority/index.ts';
 import type { Allowance, CountedControl } from '../domain/limits.ts';
 import type { Mission, MissionEvent, MissionState } from '../domain/mission.ts';
-import type { FeedEffect, FeedEntry, FeedKind, FeedReason } from '../domain/revocation.ts';
+import type { FeedEntry } from '../domain/revocation.ts';
 import type {
   AdminTokenRecord,
   AuditRecord,
@@ -153,16 +153,7 @@ export type Write =
    */
   | {
       readonly kind: 'append_feed';
-      readonly entry: {
-        readonly ts: number;
-        readonly kind: FeedKind;
-        readonly key: string;
-        readonly effect: FeedEffect;
-        readonly issued_before?: number;
-        readonly min_version?: number;
-        readonly not_after: number;
-        readonly reason_code: FeedReason;
-      };
+      readonly entry: Omit<FeedEntry, 'seq' | 'prev'>;
       /** `minted`: as above; `all`: every audience. */
       readonly to: 'minted' | 'all';
     }

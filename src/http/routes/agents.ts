@@ -1,11 +1,7 @@
-/** What agents call: the token endpoint and their missions (wire profile 2). */
+/** What agents call to get and give back tokens (wire profile 2). */
 import { z } from 'zod';
-import { parseAuthoritySet } from '../../domain/authority/index.ts';
 import { malformed } from '../../domain/denial.ts';
-import { parseIntent } from '../../domain/intent.ts';
-import { readObject, readText, rfc3339 } from '../../domain/reader.ts';
-import { completeMission } from '../../operations/complete.ts';
-import { declare } from '../../operations/declare.ts';
+import { rfc3339 } from '../../domain/reader.ts';
 import { reserveChild } from '../../operations/delegate.ts';
 import { exchange } from '../../operations/exchange.ts';
 import {
@@ -17,20 +13,11 @@ import {
   type ExchangeRequest,
   parseExchange,
 } from '../../operations/exchange-request.ts';
-import { readManifest } from '../../operations/read-manifest.ts';
 import { revokeToken } from '../../operations/revoke-token.ts';
 import type { Ports } from '../../ports.ts';
-import { header, type Incoming, json, type Route, readForm, readJsonValue } from '../route.ts';
-import {
-  detailsSchema,
-  manifestSchema,
-  narrowedSchema,
-  oauthErrorSchema,
-  problemSchema,
-} from '../schemas.ts';
-
-/** An intent of full length and a proposal of many entries fit; a flood does not. */
-const TOKEN_BODY_MAX = 131_072;
+import { header, type Incoming, json, type Route, readForm } from '../route.ts';
+import { detailsSchema, narrowedSchema, oauthErrorSchema } from '../schemas.ts';
+import { DECLARATION_BODY_MAX, missionRoutes } from './missions.ts';
 
 const tokenForm = z
   .object({
@@ -76,22 +63,6 @@ const delegationAnswer = z.object({
   mission_id: z.string().describe('The child mission, once its agent has activated it.'),
 });
 
-const DECLARATION = [
-  'evidence',
-  'intent',
-  'authorization_details',
-  'template_id',
-  'creation_request_id',
-] as const;
-
-const declaration = z.object({
-  evidence: z.object({ type: z.enum(EVIDENCE_TYPES), token: z.string() }),
-  intent: z.object({ goal: z.string(), resources: z.array(z.string()), expires_at: z.string() }).loose(),
-  authorization_details: detailsSchema.optional(),
-  template_id: z.string().optional(),
-  creation_request_id: z.string().optional(),
-});
-
 /** RFC 8693 section 2.2.1: what is issued is no access token, so its type is `N_A`. */
 async function delegated(ports: Ports, request: ExchangeRequest, ask: DelegationAsk, incoming: Incoming) {
   const proof = await ports.proofs.verify(header(incoming, 'dpop'), {
@@ -111,13 +82,6 @@ async function delegated(ports: Ports, request: ExchangeRequest, ask: Delegation
 
 export function agentRoutes(ports: Ports): Route[] {
   const urlOf = (path: string) => `${ports.policy().issuer}${path}`;
-  const holderOf = (incoming: Incoming) => ({
-    authorization: incoming.headers.authorization,
-    proof: header(incoming, 'dpop'),
-    method: incoming.method,
-    // Built from configuration and the routed path, never from a Host header (RFC 9449 section 11.1).
-    url: urlOf(incoming.path),
-  });
 
   return [
     {
@@ -126,7 +90,7 @@ export function agentRoutes(ports: Ports): Route[] {
       auth: { kind: 'agent' },
       errors: 'oauth',
       hot: true,
-      max_body_bytes: TOKEN_BODY_MAX,
+      max_body_bytes: DECLARATION_BODY_MAX,
       describe: {
         summary: 'Create a mission, renew it, or get a token for another audience of it (RFC 8693)',
         tag: 'agents',
@@ -160,84 +124,7 @@ export function agentRoutes(ports: Ports): Route[] {
         });
       },
     },
-    {
-      method: 'POST',
-      path: '/missions',
-      auth: { kind: 'agent' },
-      errors: 'problem',
-      hot: true,
-      max_body_bytes: TOKEN_BODY_MAX,
-      describe: {
-        summary: 'Declare once, get every credential',
-        tag: 'agents',
-        json: declaration,
-        responses: {
-          201: { description: 'The manifest', schema: manifestSchema },
-          400: { description: 'Refused', schema: problemSchema },
-          403: { description: 'Not permitted', schema: problemSchema },
-        },
-      },
-      async handle(incoming) {
-        const body = readObject(readJsonValue(incoming), 'the body', DECLARATION.map(String));
-        const evidence = readObject(body['evidence'], 'evidence', ['type', 'token']);
-        const type = EVIDENCE_TYPES.find((known) => known === evidence['type']);
-        if (type === undefined) throw malformed(`evidence.type must be one of ${EVIDENCE_TYPES.join(', ')}`);
-        const optional = (name: 'template_id' | 'creation_request_id') =>
-          body[name] === undefined ? null : readText(body[name], name, 128);
-        const answer = await declare(
-          ports,
-          {
-            evidence: { type, token: readText(evidence['token'], 'evidence.token', 16_384) },
-            declared: parseIntent(body['intent']),
-            proposal:
-              body['authorization_details'] === undefined
-                ? null
-                : parseAuthoritySet(body['authorization_details'], 'authorization_details'),
-            template_id: optional('template_id'),
-            creation_request_id: optional('creation_request_id'),
-          },
-          { header: header(incoming, 'dpop'), url: urlOf('/missions') },
-        );
-        return json(201, { ...answer.manifest, narrowed: answer.narrowed });
-      },
-    },
-    {
-      method: 'GET',
-      path: '/missions/{id}',
-      auth: { kind: 'agent' },
-      errors: 'problem',
-      hot: true,
-      describe: {
-        summary: 'What this mission holds, without values',
-        tag: 'agents',
-        responses: {
-          200: { description: 'The manifest', schema: manifestSchema },
-          401: { description: 'No token', schema: problemSchema },
-          404: { description: 'No such mission for this key', schema: problemSchema },
-        },
-      },
-      handle: async (incoming) =>
-        json(200, await readManifest(ports, holderOf(incoming), incoming.params['id'] ?? '')),
-    },
-    {
-      method: 'POST',
-      path: '/missions/{id}/complete',
-      auth: { kind: 'agent' },
-      errors: 'problem',
-      describe: {
-        summary: 'End a mission: its work is done',
-        tag: 'agents',
-        responses: {
-          204: { description: 'Ended; every token of it and below it is refused' },
-          404: { description: 'No such mission for this key', schema: problemSchema },
-          409: { description: 'Already over', schema: problemSchema },
-        },
-      },
-      async handle(incoming) {
-        await completeMission(ports, holderOf(incoming), incoming.params['id'] ?? '');
-        return { status: 204 };
-      },
-    },
+    ...missionRoutes(ports),
     {
       method: 'POST',
       path: '/revoke',

@@ -5,7 +5,7 @@ import type { AdminStream } from '../../operations/admin-stream.ts';
 import { authenticateAdmin } from '../../operations/admin-tokens.ts';
 import { explainDecision, listDecisions } from '../../operations/decisions.ts';
 import type { Ports } from '../../ports.ts';
-import { header, json, type Route, readQuery } from '../route.ts';
+import { eventStream, header, json, type Route, readQuery } from '../route.ts';
 import { cursorQuery, problemSchema } from '../schemas.ts';
 
 const decisionsQuery = z.strictObject({
@@ -117,19 +117,12 @@ export function decisionRoutes(ports: Ports, stream: AdminStream): Route[] {
         const last = header(incoming, 'last-event-id');
         if (last !== undefined && !Number.isSafeInteger(Number(last))) throw malformed('last-event-id');
         const authorization = header(incoming, 'authorization');
-        return {
-          status: 200,
-          headers: {
-            'content-type': 'text/event-stream',
-            'cache-control': 'no-store',
-            'x-accel-buffering': 'no',
-          },
-          stream: (sink) =>
-            stream.open(sink, last === undefined ? null : Number(last), async () => {
-              await authenticateAdmin(ports, authorization, { role: 'viewer', bootstrap: false });
-              return true;
-            }),
-        };
+        return eventStream((sink) =>
+          stream.open(sink, last === undefined ? null : Number(last), async () => {
+            await authenticateAdmin(ports, authorization, { role: 'viewer', bootstrap: false });
+            return true;
+          }),
+        );
       },
     },
   ];

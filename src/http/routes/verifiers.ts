@@ -6,7 +6,7 @@ import type { SignedBundle } from '../../operations/bundle.ts';
 import { introspect } from '../../operations/introspect.ts';
 import { type MissionDigestKey, missionFacts } from '../../operations/mission-facts.ts';
 import type { Ports, VerifierPolicy } from '../../ports.ts';
-import { header, type Incoming, json, type Route, readForm, readJson } from '../route.ts';
+import { eventStream, header, type Incoming, json, type Route, readForm, readJson } from '../route.ts';
 import { oauthErrorSchema, problemSchema } from '../schemas.ts';
 
 /** RFC 9701. */
@@ -209,16 +209,10 @@ export function verifierRoutes(
       handle(incoming) {
         const verifier = verifierOf(incoming);
         const last = header(incoming, 'last-event-id');
-        return {
-          status: 200,
-          headers: {
-            'content-type': 'text/event-stream',
-            'cache-control': 'no-store',
-            'x-accel-buffering': 'no',
-          },
-          // The head is sent by then: a fault of the store can only end the stream, and the reader tries again.
-          stream: (sink) => void parts.feed.open(verifier, last ?? null, sink).catch(() => sink.cut()),
-        };
+        // The head is sent by then: a fault of the store can only end the stream, and the reader tries again.
+        return eventStream(
+          (sink) => void parts.feed.open(verifier, last ?? null, sink).catch(() => sink.cut()),
+        );
       },
     },
     {

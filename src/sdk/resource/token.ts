@@ -1,8 +1,9 @@
 /** Reading a Sortie access token (wire profile 2.5) without trusting a byte of it. */
-import type { AuthoritySet, CompiledAuthority } from '../../domain/authority/index.ts';
+import type { CompiledAuthority } from '../../domain/authority/index.ts';
 import { isJsonObject, type JsonObject, type JsonValue, parseJson } from '../../domain/json.ts';
 import type { JsonAct } from '../../domain/mission.ts';
 import type { RevocationKeys } from '../../domain/revocation-set.ts';
+import type { AccessClaims } from '../../domain/token.ts';
 import type { AuthorityPool, PooledAuthority } from './authority-pool.ts';
 import type { ProofKey } from './proof-keys.ts';
 
@@ -11,30 +12,7 @@ export const TOKEN_MAX_LENGTH = 16_384;
 const MAX_PATH = 8;
 const MAX_NAME = 1024;
 
-export interface AccessClaims {
-  readonly iss: string;
-  readonly sub: string;
-  readonly client_id: string;
-  readonly act?: JsonAct;
-  readonly aud: string;
-  /** Whole seconds. */
-  readonly iat: number;
-  readonly exp: number;
-  readonly jti: string;
-  readonly cnf?: { readonly jkt: string };
-  readonly authorization_details: AuthoritySet;
-  readonly limits?: JsonObject;
-  readonly mission: {
-    readonly id: string;
-    readonly version: number;
-    readonly path: readonly string[];
-    readonly authority_hash: string;
-    readonly expires_at: number;
-    readonly template: { readonly id: string; readonly version: string };
-    readonly attester: string;
-    readonly rule: string;
-  };
-}
+export type { AccessClaims };
 
 /**
  * A token whose signature and claims hold: the only thing that enters the cache. It is also what a permitted call is

@@ -8,17 +8,10 @@ import { optional } from './missions.ts';
 /** Batches in one answer at most: each is unpacked. */
 const BATCHES = 64;
 
-interface ReportRow {
+interface ReportRow extends Omit<ReportRecord, 'id' | 'kind' | 'missions' | 'body'> {
   readonly n: number;
   readonly digest: Buffer;
   readonly kind: number;
-  readonly verifier_id: string;
-  readonly instance_id: string;
-  readonly audience: string;
-  readonly received_at: number;
-  readonly bundle_version: string | null;
-  readonly count: number;
-  readonly denials: number;
   readonly body: Buffer;
 }
 
