@@ -5,6 +5,9 @@
 
 export type RuleMode = 'deny' | 'observe' | 'off';
 
+/** What a verdict asks of the broker. */
+export type RequestedResponse = 'none' | 'contain' | 'suspend' | 'revoke';
+
 export interface BehaviourRules {
   readonly version: string;
   /** A read outside the mission that fetches a foreign address. */
@@ -23,7 +26,9 @@ export interface BehaviourRules {
   /** An effect without a destination whose content stands only in text that the mission never meant to draw on. */
   readonly foreign_content: RuleMode;
   /** What the stray-effect rule asks of the broker, under the event-authenticity rules. */
-  readonly stray_effect_response: 'none' | 'contain' | 'suspend' | 'revoke';
+  readonly stray_effect_response: RequestedResponse;
+  /** What other rules ask for; nothing where they are not named. */
+  readonly responses?: Readonly<Partial<Record<RuleName, RequestedResponse>>>;
   /** Plain reads (neither external nor sensitive) outside the mission are counted, not refused. */
   readonly ambient_reads: boolean;
   /** Effects confined to the agent's own working copy are counted, not refused. */
@@ -61,10 +66,12 @@ export const DEFAULT_RULES: BehaviourRules = {
   history: 'off',
 };
 
-export type RuleName =
-  | 'stray_read'
-  | 'stray_secret'
-  | 'stray_effect'
-  | 'unproven_sink'
-  | 'deceptive_sink'
-  | 'foreign_content';
+export const RULE_NAMES = [
+  'stray_effect',
+  'stray_read',
+  'stray_secret',
+  'unproven_sink',
+  'deceptive_sink',
+  'foreign_content',
+] as const;
+export type RuleName = (typeof RULE_NAMES)[number];

@@ -1,7 +1,8 @@
 import { hash } from 'node:crypto';
 import { canonicalize, type JsonValue } from '../domain/json.ts';
 import type { OriginName } from './memory.ts';
-import type { BehaviourRules, RuleMode, RuleName } from './rules.ts';
+import type { BehaviourRules, RequestedResponse, RuleMode, RuleName } from './rules.ts';
+import { responseTo } from './section.ts';
 import type { SinkKind } from './values.ts';
 
 /** One thing a rule found. It says which class of value and where it came from, never the value. */
@@ -22,6 +23,8 @@ export interface VerdictRecord {
   readonly decision: 'permit' | 'deny';
   readonly rule: RuleName | null;
   readonly findings: readonly (Finding & { readonly mode: RuleMode })[];
+  /** What is asked of the broker; carried out only under the event-authenticity rules. */
+  readonly response: RequestedResponse;
   readonly tainted: boolean;
   readonly detour: boolean;
   readonly memory: { readonly values: number; readonly overflow: boolean };
@@ -36,7 +39,7 @@ export interface Verdict {
   /** All that the agent learns beside the decision: it must not be able to probe the boundary. */
   readonly agent: { readonly code: 'behaviour_denied'; readonly retry: 'never' | 'with_new_mission' } | null;
   /** What the rule asks of the broker; carried out only under the event-authenticity rules. */
-  readonly response: 'none' | 'contain' | 'suspend' | 'revoke';
+  readonly response: RequestedResponse;
   readonly record: VerdictRecord;
 }
 
@@ -62,7 +65,7 @@ const ORDER: readonly RuleName[] = [
 export function settleVerdict(
   findings: readonly Finding[],
   rules: BehaviourRules,
-  facts: Omit<VerdictRecord, 'decision' | 'rule' | 'findings' | 'rules_version'>,
+  facts: Omit<VerdictRecord, 'decision' | 'rule' | 'findings' | 'response' | 'rules_version'>,
 ): Verdict {
   const judged = findings
     .map((finding) => ({ ...finding, mode: rules[finding.rule] }))
@@ -70,11 +73,13 @@ export function settleVerdict(
   const denying =
     ORDER.find((rule) => judged.some((finding) => finding.rule === rule && finding.mode === 'deny')) ?? null;
   const decision = denying === null ? 'permit' : 'deny';
+  const response = strongestResponse(judged, rules, facts.tainted);
   const record: VerdictRecord = {
     ...facts,
     decision,
     rule: denying,
     findings: judged,
+    response,
     rules_version: rules.version,
   };
   return {
@@ -83,7 +88,26 @@ export function settleVerdict(
       denying === null
         ? null
         : { code: 'behaviour_denied', retry: denying === 'deceptive_sink' ? 'never' : 'with_new_mission' },
-    response: denying === 'stray_effect' && facts.tainted ? rules.stray_effect_response : 'none',
+    response,
     record,
   };
+}
+
+const STRENGTH: readonly RequestedResponse[] = ['none', 'contain', 'suspend', 'revoke'];
+
+/**
+ * The strongest that a denied finding asks for. Before any taint a mistake is a mistake: only a destination that is
+ * written to deceive asks for more than a denial then.
+ */
+function strongestResponse(
+  judged: readonly { readonly rule: RuleName; readonly mode: RuleMode }[],
+  rules: BehaviourRules,
+  tainted: boolean,
+): RequestedResponse {
+  let strongest = 0;
+  for (const { rule, mode } of judged) {
+    if (mode !== 'deny' || !(tainted || rule === 'deceptive_sink')) continue;
+    strongest = Math.max(strongest, STRENGTH.indexOf(responseTo(rules, rule)));
+  }
+  return STRENGTH[strongest] ?? 'none';
 }

@@ -1,5 +1,14 @@
 /** Template files: a ceiling for one kind of mission, readable and reviewed by people (wire profile 2.3). */
 import { z } from 'zod';
+import { RULE_NAMES } from '../behaviour/rules.ts';
+import {
+  HISTORY_MODES,
+  RESPONSES,
+  RULE_MODES,
+  type TemplateBehaviour,
+  valueFault,
+} from '../behaviour/section.ts';
+import { SINK_KINDS } from '../behaviour/values.ts';
 import { type Catalogue, parseAuthoritySet, resolveIncludes } from '../domain/authority/index.ts';
 import type { JsonValue } from '../domain/json.ts';
 import { TIERS } from '../domain/mission.ts';
@@ -21,6 +30,76 @@ const include = z.strictObject({
         .describe('Every action under this family, such as invoices.*.'),
     })
     .describe('Of the actions that the audience registers now, those that match everything named here.'),
+});
+
+const RULE_MEANS: Record<(typeof RULE_NAMES)[number], string> = {
+  stray_effect: 'An effect outside the mission.',
+  stray_read: 'A read outside the mission that fetches an address nobody vouches for.',
+  stray_secret: 'After taint, a read of secrets outside the mission.',
+  unproven_sink: 'After taint, a destination that nothing vouches for.',
+  deceptive_sink: 'A destination written to read as another.',
+  foreign_content: 'After taint, an effect without destination that says what strangers wrote.',
+};
+
+const vouched = (scoped: boolean) =>
+  z
+    .strictObject({
+      kind: z.enum(SINK_KINDS).describe('What the values name, as in the catalogue of the audience.'),
+      values: z.array(z.string().min(1).max(512)).min(1).max(256),
+      ...(scoped && {
+        actions: z
+          .array(z.string().min(1).max(128))
+          .min(1)
+          .max(64)
+          .optional()
+          .describe('Actions in which they count; every action without it.'),
+      }),
+    })
+    .superRefine(({ kind, values }, context) => {
+      for (const [index, value] of values.entries()) {
+        const fault = valueFault(kind, value);
+        if (fault !== null) context.addIssue({ code: 'custom', path: ['values', index], message: fault });
+      }
+    });
+
+/** See docs/containment.md. What is not written is not hashed, and takes its default. */
+const behaviour = z.strictObject({
+  rules: z
+    .strictObject(
+      Object.fromEntries(
+        RULE_NAMES.map((rule) => [rule, z.enum(RULE_MODES).optional().describe(RULE_MEANS[rule])]),
+      ) as Record<
+        (typeof RULE_NAMES)[number],
+        z.ZodOptional<z.ZodEnum<{ deny: 'deny'; observe: 'observe'; off: 'off' }>>
+      >,
+    )
+    .optional()
+    .describe('Each rule: deny, observe (judged and recorded, nothing refused) or off.'),
+  responses: z
+    .strictObject(
+      Object.fromEntries(RULE_NAMES.map((rule) => [rule, z.enum(RESPONSES).optional()])) as Record<
+        (typeof RULE_NAMES)[number],
+        z.ZodOptional<
+          z.ZodEnum<{ observe: 'observe'; contain: 'contain'; suspend: 'suspend'; revoke: 'revoke' }>
+        >
+      >,
+    )
+    .optional()
+    .describe(
+      'What a denial by a rule asks of the broker; default suspend for stray_effect, observe for the others.',
+    ),
+  values: z.array(vouched(true)).max(64).optional().describe('Destinations that the template vouches for.'),
+  own: z.array(vouched(false)).max(16).optional().describe("The principal's own addresses."),
+  history: z
+    .enum(HISTORY_MODES)
+    .optional()
+    .describe(
+      'Whether what clean missions of the same agent used may vouch; internal: not for external effects.',
+    ),
+  ambient_reads: z
+    .boolean()
+    .optional()
+    .describe('Whether plain reads outside the mission are let through; default true.'),
 });
 
 export const templateSchema = z.strictObject({
@@ -73,6 +152,9 @@ export const templateSchema = z.strictObject({
     .array(z.url())
     .default([])
     .describe('Reserved audiences whose token leaves the broker after all.'),
+  behaviour: behaviour
+    .optional()
+    .describe('How calls are judged by where their values come from; the default rules without it.'),
 });
 
 /**
@@ -107,5 +189,11 @@ export function templateOf(
     },
     bearer_audiences: file.bearer_audiences,
     deliver_audiences: file.deliver_audiences,
+    ...(file.behaviour !== undefined && { behaviour: behaviourOf(file.behaviour) }),
   };
+}
+
+/** Only what was written: an absent member is not hashed. */
+function behaviourOf(section: z.output<typeof behaviour>): TemplateBehaviour {
+  return JSON.parse(JSON.stringify(section)) as TemplateBehaviour;
 }

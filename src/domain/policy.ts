@@ -1,5 +1,6 @@
 /** Templates and audiences: what an administrator configures and policy instantiates from. Pure types and rules. */
 import type { Catalogue } from '../behaviour/catalogue.ts';
+import type { TemplateBehaviour } from '../behaviour/section.ts';
 import type { AuthoritySet } from './authority/index.ts';
 import type { Tier } from './mission.ts';
 
@@ -28,6 +29,8 @@ export interface TemplateDocument {
   readonly bearer_audiences: readonly string[];
   /** Reserved audiences whose JWT may leave the broker after all. */
   readonly deliver_audiences: readonly string[];
+  /** How calls of its missions are judged by where their values come from; absent: the default rules. */
+  readonly behaviour?: TemplateBehaviour;
 }
 
 export interface TemplateLimits {
