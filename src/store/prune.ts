@@ -14,6 +14,8 @@ const REPORTS_SECONDS = 30 * 86_400;
 const REPORTS = 64;
 /** Past this a verifier process that never came back is not one that still has to enforce anything. */
 const SILENT_INSTANCE_SECONDS = 86_400;
+/** After its end a token's allotment is open for settlement for so long. */
+const UNSETTLED_SECONDS = 86_400;
 
 type Parameters = Readonly<Record<string, number>>;
 
@@ -34,6 +36,9 @@ export function pruning(db: Connection): (now: number, keep: RetentionPolicy) =>
     bounded('event_ids', 'at <= @missions_before'),
     bounded('credentials', 'expires_at <= @credentials_before'),
     bounded('report_sources', 'last_at <= @reports_before'),
+    // Later than this nobody tells any more what a token did not use; a run is remembered longer than its tokens.
+    bounded('allotments', 'expires_at <= @unsettled_before'),
+    bounded('counting_runs', 'last_at <= @runs_before'),
   ];
 
   const overEntries = db.prepare<Parameters, { seq: number }>(
@@ -53,7 +58,10 @@ export function pruning(db: Connection): (now: number, keep: RetentionPolicy) =>
   );
   const dropOfMission = [
     'delete from mission_audiences where mission_n = ?',
+    'delete from allotments where mission_n = ?',
+    'delete from allowance_claims where mission_n = ?',
     'delete from allowances where mission_n = ?',
+    'delete from budgets where mission_n = ?',
     'delete from mission_ancestors where mission_n = ?',
     'delete from mission_ancestors where ancestor_n = ?',
     'delete from missions where n = ?',
@@ -137,6 +145,8 @@ export function pruning(db: Connection): (now: number, keep: RetentionPolicy) =>
     const parameters: Parameters = {
       now,
       silent_before: now - SILENT_INSTANCE_SECONDS,
+      unsettled_before: now - UNSETTLED_SECONDS,
+      runs_before: now - 7 * UNSETTLED_SECONDS,
       missions_before: now - Math.max(keep.missions_seconds, IDEMPOTENCY_SECONDS),
       credentials_before: now - keep.credentials_seconds,
       audit_before: now - keep.audit_seconds,
