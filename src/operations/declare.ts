@@ -25,7 +25,14 @@ import {
   selectorsOf,
   storeMission,
 } from './create-mission.ts';
-import { issueLeases, type LiveLease, type PlannedLease, planLeases, replaceLeases } from './leases.ts';
+import {
+  carriedEntries,
+  issueLeases,
+  type LiveLease,
+  type PlannedLease,
+  planLeases,
+  takeOver,
+} from './leases.ts';
 import { awake, intervene } from './lifecycle.ts';
 import { type DeliveredValue, type Manifest, manifestOf } from './manifest.ts';
 import { type PlannedToken, planToken, signToken } from './mint.ts';
@@ -92,7 +99,7 @@ async function grantAll(
       declaration,
       ({ mission, template, purse }) => planAll(ports, mission, template, purse, evidence, now),
       ({ mission }) => {
-        leases = planLeases(ports, mission, now);
+        leases = planLeases(ports, mission, carriedEntries(mission), now);
         return leases.map((lease) => lease.write);
       },
     );
@@ -117,6 +124,8 @@ async function issueOrEnd(
   try {
     return await issueLeases(ports, mission, leases);
   } catch (cause) {
+    // The same declaration came again meanwhile, and that request goes on with the mission.
+    if (cause instanceof Denied && cause.denial.tag === 'conflict') throw cause;
     const by = { actor: 'broker', reason: 'not every credential of its bundle could be made' };
     await intervene(ports, mission.id, 'revoke', by, 'completed').catch((later: unknown) => {
       // Somebody else ended it first.
@@ -143,7 +152,9 @@ async function mintAgain(
     if (template === null) throw new Error(`template of ${mission.id} is gone`);
     const purse = await storedPurse(ports, mission, template.document);
     const planned = planAll(ports, mission, template.document, purse, evidence, now);
-    const leases = planLeases(ports, mission, now);
+    const entries = carriedEntries(mission);
+    const leases = planLeases(ports, mission, entries, now);
+    const before = takeOver(mission, await ports.store.leases(mission.id), entries, now);
     const counted = Math.max(1, planned.length);
     const { id, version } = mission;
     try {
@@ -163,6 +174,7 @@ async function mintAgain(
           }),
         ),
         ...planned.flatMap((token) => [token.write, ...token.reserves]),
+        ...before.writes,
         ...leases.map((lease) => lease.write),
         minted(mission, planned, now),
       ]);
@@ -174,9 +186,8 @@ async function mintAgain(
     }
     const current = { ...mission, derivations: mission.derivations + counted, last_attested_at: now };
     const narrowed = narrowedAtCreation(ports, mission, template.document, declared);
-    const live = await issueLeases(ports, mission, leases);
-    // Only now: a repetition that fails leaves the agent what it had.
-    await replaceLeases(ports, id, live);
+    // A repetition that fails leaves the agent what it had.
+    const live = await issueLeases(ports, mission, leases, before.replaced);
     return { manifest: await deliver(ports, current, planned, live, now), narrowed };
   }
 }

@@ -1,7 +1,7 @@
 /** Runs the loops over due leases: every second, at once when a mission changed, never one beside itself. */
 import { ENTRY_TYPES } from '../domain/authority/entry_types.ts';
 import type { Ports } from '../ports.ts';
-import { tendLeases } from './leases.ts';
+import { tendLeases } from './tend-leases.ts';
 
 export interface LeaseKeeper {
   /** One round for each type until nothing is due; a round that is asked for during one follows it. */

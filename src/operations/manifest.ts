@@ -19,10 +19,13 @@ export interface ManifestCredential {
   /** Only in the answer that created it; never stored. A provider credential is an object. */
   readonly value?: string | JsonObject;
   readonly token_type?: string;
+  /** In the answer to a renewal: the id that was asked for, whose credential this one takes the place of. */
+  readonly replaces?: string;
 }
 
 export interface DeliveredValue {
   readonly value: string | JsonObject;
+  readonly replaces?: string;
   readonly token_type?: string;
 }
 
