@@ -1,5 +1,9 @@
 import type { JsonObject, JsonValue } from '../domain/json.ts';
 import { type Catalogue, CatalogueError, catalogueDocument, LABELS, parseCatalogue } from './catalogue.ts';
+import type { TemplateValue } from './mission.ts';
+import { type BehaviourRules, DEFAULT_RULES, type RequestedResponse, RULE_NAMES } from './rules.ts';
+import { HISTORY_MODES, RULE_MODES } from './section.ts';
+import { SINK_KINDS } from './values.ts';
 
 /**
  * The catalogue as it travels in a verifier bundle (wire profile 3), beside `actions[{name, labels}]`:
@@ -95,4 +99,75 @@ export function receiveCatalogue(bundle: CatalogueParts): Catalogue | null {
     fields,
     actions: Object.fromEntries(actions),
   });
+}
+
+/**
+ * What a mission's template says of its behaviour, as it travels with the facts of the mission: the rules with their
+ * version, and the destinations that the template vouches for at this audience. The broker judges by the same record.
+ */
+export interface MissionBehaviour {
+  readonly rules: BehaviourRules;
+  readonly values: readonly TemplateValue[];
+}
+
+const MODE_MEMBERS = new Set<string>(RULE_NAMES);
+const FLAG_MEMBERS = new Set([
+  'ambient_reads',
+  'local_detours',
+  'declared_destinations',
+  'confirmations',
+  'follow_one_link',
+  'field_trust',
+  'declared_sources',
+]);
+const REQUESTS: readonly RequestedResponse[] = ['none', 'contain', 'suspend', 'revoke'];
+
+export function deliverBehaviour({ rules, values }: MissionBehaviour): JsonObject {
+  return JSON.parse(JSON.stringify({ rules, values })) as JsonObject;
+}
+
+/**
+ * Read strictly: a rule that this guard does not know was approved by a person, and must not be left out in silence.
+ * @throws CatalogueError
+ */
+export function receiveBehaviour(value: JsonValue): MissionBehaviour {
+  const { rules, values, ...unknown } = objectOf(value, 'behaviour');
+  if (Object.keys(unknown).length > 0) throw new CatalogueError('behaviour: unknown member');
+  if (!Array.isArray(values)) throw new CatalogueError('behaviour: values: expected a list');
+  return { rules: receiveRules(rules), values: values.map(receiveValue) };
+}
+
+/** @throws CatalogueError */
+export function receiveRules(value: JsonValue | undefined): BehaviourRules {
+  const given = objectOf(value, 'rules');
+  for (const [name, member] of Object.entries(given)) {
+    const good =
+      name === 'version'
+        ? typeof member === 'string' && member !== ''
+        : name === 'history'
+          ? HISTORY_MODES.some((mode) => mode === member)
+          : name === 'stray_effect_response'
+            ? REQUESTS.some((request) => request === member)
+            : name === 'responses'
+              ? Object.entries(objectOf(member, 'responses')).every(
+                  ([rule, request]) => MODE_MEMBERS.has(rule) && REQUESTS.some((known) => known === request),
+                )
+              : FLAG_MEMBERS.has(name)
+                ? typeof member === 'boolean'
+                : MODE_MEMBERS.has(name) && RULE_MODES.some((mode) => mode === member);
+    if (!good) throw new CatalogueError(`rules: ${name}`);
+  }
+  const missing = Object.keys(DEFAULT_RULES).filter((name) => !Object.hasOwn(given, name));
+  if (missing.length > 0) throw new CatalogueError(`rules: ${missing.join(', ')} is missing`);
+  return given as unknown as BehaviourRules;
+}
+
+function receiveValue(value: JsonValue): TemplateValue {
+  const { kind, value: named, actions } = objectOf(value, 'values');
+  const known = SINK_KINDS.find((one) => one === kind);
+  if (known === undefined || named === undefined) throw new CatalogueError('values: expected kind and value');
+  if (actions === undefined) return { kind: known, value: named };
+  if (!Array.isArray(actions) || !actions.every((action) => typeof action === 'string'))
+    throw new CatalogueError('values: actions: expected names');
+  return { kind: known, value: named, actions: actions as string[] };
 }

@@ -3,9 +3,11 @@
  * prose, so the words of the intent are told here: to verifiers of an audience that a token of this mission was
  * minted for, and only what concerns it.
  */
+import { deliverBehaviour } from '../behaviour/delivery.ts';
 import { Denied } from '../domain/denial.ts';
 import type { JsonObject } from '../domain/json.ts';
 import type { Ports, VerifierPolicy } from '../ports.ts';
+import { missionBehaviour } from './mission-behaviour.ts';
 
 /** Key under which every audience of one mission digests values (wire profile 2.4). 32 bytes. */
 export type MissionDigestKey = (mission_id: string) => Uint8Array;
@@ -37,6 +39,7 @@ export async function missionFacts(
       .map(({ actions, why }) => ({ actions, why })),
     tainted: mission.tainted,
     born_tainted: mission.born_tainted ?? false,
+    behaviour: deliverBehaviour(await missionBehaviour(ports, mission, verifier.audience)),
     digest_key: Buffer.from(digestKey(mission.id)).toString('base64url'),
   };
 }

@@ -146,6 +146,9 @@ export function verifierRoutes(
               needs: z.array(z.object({ actions: z.array(z.string()), why: z.string() })),
               tainted: z.boolean(),
               born_tainted: z.boolean(),
+              behaviour: z
+                .object({ rules: z.looseObject({ version: z.string() }), values: z.array(z.looseObject({})) })
+                .describe('What the template says: rules with their version, and what it vouches for here.'),
               digest_key: z.string(),
             }),
           },

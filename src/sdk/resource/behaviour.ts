@@ -11,6 +11,7 @@ import { digestKey } from '../../behaviour/memory.ts';
 import { beginMission, type DeclaredAction, type MissionState } from '../../behaviour/mission.ts';
 import type { Call, Context } from '../../behaviour/proof.ts';
 import { type BehaviourRules, DEFAULT_RULES } from '../../behaviour/rules.ts';
+import { strictest } from '../../behaviour/section.ts';
 import type { VerdictRecord } from '../../behaviour/verdict.ts';
 import { type AuthoritySet, isResourceAccess } from '../../domain/authority/index.ts';
 import type { Bundle } from '../../domain/bundle.ts';
@@ -34,6 +35,7 @@ export interface BehaviourOptions {
   readonly processes: () => number;
   /** Seconds since the epoch. */
   readonly started_at: number;
+  /** Rules of this server's operator: the stricter of them and the template's holds. Default: the template's. */
   readonly rules?: BehaviourRules;
   /** Missions held at once. Default 8,192. */
   readonly missions?: number;
@@ -45,6 +47,8 @@ interface Held {
   state: MissionState;
   readonly key: Context['key'];
   readonly facts: MissionFacts;
+  /** Of the mission's template, by the version that every verdict names. */
+  readonly rules: BehaviourRules;
   /** Authority that the declaration was read from; a renewed token may bring another. */
   authority: AuthoritySet;
   /** A permitted call whose answer nobody reads so far. */
@@ -59,7 +63,6 @@ const DROPPED = 65_536;
 
 export class BehaviourJudge implements SequenceJudge {
   readonly #options: BehaviourOptions;
-  readonly #rules: BehaviourRules;
   readonly #capacity: number;
   readonly #held = new Map<string, Held>();
   readonly #dropped = new Map<string, number>();
@@ -70,7 +73,6 @@ export class BehaviourJudge implements SequenceJudge {
 
   constructor(options: BehaviourOptions) {
     this.#options = options;
-    this.#rules = options.rules ?? DEFAULT_RULES;
     this.#capacity = options.missions ?? MISSIONS;
   }
 
@@ -119,7 +121,7 @@ export class BehaviourJudge implements SequenceJudge {
     const held = this.#touch(token.mission_id);
     if (held === null) return denied('rules_unenforceable', { private_reason: 'no facts of the mission' });
     this.#redeclare(held, token);
-    const context: Context = { catalogue, rules: this.#rules, key: held.key };
+    const context: Context = { catalogue, rules: held.rules, key: held.key };
     // The answer before went past us: whatever it said, the agent may have read it.
     if (held.unread) held.state = judgeStep(held.state, { type: 'taint' }, context).state;
     held.unread = false;
@@ -227,7 +229,7 @@ export class BehaviourJudge implements SequenceJudge {
           mission_id,
           texts: facts.texts,
           actions: declared(facts, authority, this.#catalogue()),
-          template_values: [],
+          template_values: facts.behaviour?.values ?? [],
           born_tainted,
         },
         key,
@@ -238,6 +240,7 @@ export class BehaviourJudge implements SequenceJudge {
         state: { ...state, tainted: state.tainted || facts.tainted || partial },
         key,
         facts,
+        rules: this.#rulesFor(facts),
         authority,
         unread: false,
         mark: facts.tainted ? 'known' : 'open',
@@ -289,7 +292,13 @@ export class BehaviourJudge implements SequenceJudge {
 
   #context(held: Held): Context | null {
     const catalogue = this.#catalogue();
-    return catalogue === null ? null : { catalogue, rules: this.#rules, key: held.key };
+    return catalogue === null ? null : { catalogue, rules: held.rules, key: held.key };
+  }
+
+  #rulesFor({ behaviour }: MissionFacts): BehaviourRules {
+    const own = this.#options.rules;
+    if (behaviour === null) return own ?? DEFAULT_RULES;
+    return own === undefined ? behaviour.rules : strictest(behaviour.rules, own);
   }
 
   /** @throws CatalogueError for a bundle whose catalogue cannot be read: then nothing is judged, and nothing permitted */

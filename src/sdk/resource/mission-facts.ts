@@ -1,4 +1,5 @@
 /** What the broker tells a guard of a mission (`GET /verifier/missions/{id}`), read strictly. */
+import { type MissionBehaviour, receiveBehaviour } from '../../behaviour/delivery.ts';
 import { isJsonObject, type JsonValue, parseJson } from '../../domain/json.ts';
 import type { BrokerClient } from './broker-client.ts';
 
@@ -14,6 +15,8 @@ export interface MissionFacts {
   readonly tainted: boolean;
   /** Declared by somebody who had already taken in untrusted content. */
   readonly born_tainted: boolean;
+  /** What its template says of the rules; null from a broker that does not tell. */
+  readonly behaviour: MissionBehaviour | null;
   /** 32 bytes. */
   readonly digest_key: Uint8Array;
 }
@@ -61,7 +64,7 @@ function textsOf(value: JsonValue | undefined): string[] {
 export function readMissionFacts(value: JsonValue): MissionFacts {
   if (!isJsonObject(value)) throw new TypeError('mission facts: expected an object');
   const { mission_id, created_at, goal, constraints, success_criteria, needs } = value;
-  const { tainted, born_tainted, digest_key } = value;
+  const { tainted, born_tainted, digest_key, behaviour } = value;
   if (typeof mission_id !== 'string' || typeof created_at !== 'number' || typeof goal !== 'string')
     throw new TypeError('mission facts: a member is missing');
   if (
@@ -88,6 +91,7 @@ export function readMissionFacts(value: JsonValue): MissionFacts {
     declared,
     tainted,
     born_tainted,
+    behaviour: behaviour === undefined ? null : receiveBehaviour(behaviour),
     digest_key: key,
   };
 }
