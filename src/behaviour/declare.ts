@@ -8,7 +8,7 @@ import {
   type MissionState,
   scopedValue,
 } from './mission.ts';
-import type { Call, Context } from './proof.ts';
+import { type Call, type Context, knownOf } from './proof.ts';
 import { destinationsOf } from './values.ts';
 
 /**
@@ -118,7 +118,7 @@ export function originFacts(
     const facts = destinations.map((one): OriginFact | null => {
       for (const candidate of one.candidates) {
         if (namedByTemplate(state, context, call.action, candidate)) return { origin: 'template' };
-        const fact = factOf(state, recall(state.memory, keyedDigest(context.key, candidate)));
+        const fact = factOf(state, knownOf(state, context, keyedDigest(context.key, candidate), kind));
         if (fact !== null) return fact;
       }
       return null;

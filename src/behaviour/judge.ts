@@ -1,6 +1,6 @@
 import type { JsonValue } from '../domain/json.ts';
 import { hasLabel, type Sink, uncatalogued } from './catalogue.ts';
-import { MemoryWriter, ORIGIN, originNames, recall } from './memory.ts';
+import { MemoryWriter, ORIGIN, originNames } from './memory.ts';
 import {
   type DeclaredAction,
   type DeclaredSource,
@@ -13,6 +13,7 @@ import {
   type Call,
   type Context,
   isDeclaredLink,
+  knownOf,
   type Proof,
   proveDestination,
   proveParts,
@@ -164,7 +165,7 @@ function checkContent(
     let foreign: Proof | undefined;
     const look = (form: string): void => {
       const digest = reader.digest(context.key, form);
-      const record = recall(state.memory, digest);
+      const record = knownOf(state, context, digest, 'any');
       const strange = (record.origins & ORIGIN.text) !== 0 && (record.origins & trusted) === 0;
       if (strange && (record.text & drawn) === 0)
         foreign ??= { proven: false, declared: false, record, digest };
@@ -197,7 +198,7 @@ export function rememberEcho(
         const digest = reader.digest(context.key, scannedKey(kind, form));
         const known = writer.recall(digest);
         if ((known.origins & proven) === 0) {
-          writer.add(digest, known.text === 0 ? ORIGIN.echo : ORIGIN.repeated);
+          if (!writer.add(digest, known.text === 0 ? ORIGIN.echo : ORIGIN.repeated)) writer.lostEcho();
           changed = true;
         }
         return true;

@@ -28,6 +28,10 @@ export const ORIGIN = {
 
 export type OriginName = keyof typeof ORIGIN;
 
+const VOUCHED = ORIGIN.system | ORIGIN.counterparty | ORIGIN.linked;
+/** What was known before the agent could write it. */
+const KNOWN = VOUCHED | ORIGIN.template | ORIGIN.mission;
+
 export interface ValueRecord {
   readonly origins: number;
   readonly vouched: number;
@@ -39,6 +43,8 @@ export interface ProvenanceMemory {
   readonly count: number;
   readonly text_count: number;
   readonly overflow: boolean;
+  /** A value that the agent wrote could not be noted: whatever is vouched for from then on may be its echo. */
+  readonly echo_lost: boolean;
 }
 
 export const RECORD_BYTES = 12;
@@ -50,6 +56,7 @@ export const EMPTY_MEMORY: ProvenanceMemory = {
   count: 0,
   text_count: 0,
   overflow: false,
+  echo_lost: false,
 };
 
 export interface DigestKey {
@@ -127,6 +134,7 @@ export class MemoryWriter {
   #count: number;
   #textCount: number;
   #overflow: boolean;
+  #echoLost: boolean;
   #owned = false;
   readonly #limits: MemoryLimits;
 
@@ -135,17 +143,23 @@ export class MemoryWriter {
     this.#count = memory.count;
     this.#textCount = memory.text_count;
     this.#overflow = memory.overflow;
+    this.#echoLost = memory.echo_lost;
     this.#limits = limits;
   }
 
   recall(digest: string): ValueRecord {
-    return recall({ slots: this.#slots, count: 0, text_count: 0, overflow: false }, digest);
+    return recall({ ...EMPTY_MEMORY, slots: this.#slots }, digest);
   }
 
   /** Adds origins to a value. Returns false where there is no room: its origins stay unknown. */
-  add(digest: string, origins: number, vouched = 0, text = 0): boolean {
+  add(digest: string, given: number, vouched = 0, text = 0): boolean {
     const [high, low] = halves(digest);
     let at = find(this.#slots, high, low);
+    let origins = given;
+    if (this.#echoLost && (given & VOUCHED) !== 0) {
+      const before = at < 0 ? 0 : (this.#slots[at + 6] ?? 0) | ((this.#slots[at + 7] ?? 0) << 8);
+      if ((before & KNOWN) === 0) origins |= ORIGIN.echo;
+    }
     if (at < 0) {
       const fromStrangers =
         (origins & (ORIGIN.system | ORIGIN.mission | ORIGIN.template | ORIGIN.history)) === 0;
@@ -178,8 +192,20 @@ export class MemoryWriter {
     this.#overflow = true;
   }
 
+  /** There was no room to note what the agent wrote. */
+  lostEcho(): void {
+    this.#overflow = true;
+    this.#echoLost = true;
+  }
+
   done(): ProvenanceMemory {
-    return { slots: this.#slots, count: this.#count, text_count: this.#textCount, overflow: this.#overflow };
+    return {
+      slots: this.#slots,
+      count: this.#count,
+      text_count: this.#textCount,
+      overflow: this.#overflow,
+      echo_lost: this.#echoLost,
+    };
   }
 
   #own(): void {

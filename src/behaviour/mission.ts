@@ -54,6 +54,8 @@ export interface DeclaredMission {
   readonly template_values: readonly TemplateValue[];
   /** Declared by an instance that had already taken in untrusted content: nothing it says vouches for anything. */
   readonly born_tainted: boolean;
+  /** Steps of this audience that effects at another one name as origins: what they return is kept apart for those. */
+  readonly sources_for_others?: readonly DeclaredSource[];
 }
 
 /** At most this many steps can be told apart as sources; further ones vouch for nothing. */
@@ -212,6 +214,9 @@ function rememberLiteral(writer: MemoryWriter, key: DigestKey, value: JsonValue,
 export function beginMission(mission: DeclaredMission, key: DigestKey): MissionState {
   const writer = new MemoryWriter(EMPTY_MEMORY);
   const sources = mission.born_tainted ? [] : collectSources(mission.actions);
+  for (const source of mission.born_tainted ? [] : (mission.sources_for_others ?? []))
+    if (sources.length < MAX_SOURCES && !sources.some((known) => sameSource(known, source)))
+      sources.push(source);
   const spoken = mission.born_tainted ? ORIGIN.text : ORIGIN.mission;
   for (const { kind, value, actions } of mission.template_values) {
     for (const destination of destinationsOf(kind, value) ?? []) {

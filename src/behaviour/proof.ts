@@ -33,6 +33,8 @@ export interface Context {
   readonly history?: { readonly version: number; readonly vouches: (valueKey: string) => boolean };
   /** Default: reads the values themselves. */
   readonly reader?: ValueReader;
+  /** What other audiences told of a value (shared.ts), as far as they may speak of this kind of destination. */
+  readonly elsewhere?: (digest: string, kind: SinkKind) => ValueRecord;
 }
 
 export function readerOf(context: Context): ValueReader {
@@ -48,6 +50,18 @@ export interface Proof {
 }
 
 const NOTHING: ValueRecord = { origins: 0, vouched: 0, text: 0 };
+
+/** What is known of a value: here, and where somebody asked, elsewhere. */
+export function knownOf(state: MissionState, context: Context, digest: string, kind: SinkKind): ValueRecord {
+  const here = recall(state.memory, digest);
+  if (context.elsewhere === undefined) return here;
+  const there = context.elsewhere(digest, kind);
+  return {
+    origins: here.origins | there.origins,
+    vouched: here.vouched | there.vouched,
+    text: here.text | there.text,
+  };
+}
 
 /** Whether a declared source vouches for a value of this kind, by the fields that it can vouch with. */
 function sourceVouches(
@@ -108,7 +122,7 @@ export function proveDestination(
   let last: Proof = { proven: false, declared: false, record: NOTHING, digest: '' };
   for (const candidate of destination.candidates) {
     const digest = reader.digest(context.key, candidate);
-    const record = recall(state.memory, digest);
+    const record = knownOf(state, context, digest, destination.kind);
     const { origins } = record;
     if ((origins & ORIGIN.template) !== 0) return { proven: true, declared: true, record, digest };
     if (state.scoped_values) {

@@ -1,0 +1,43 @@
+import type { AuthoritySet } from '../domain/authority/model.ts';
+import { type Catalogue, hasLabel } from './catalogue.ts';
+import { declaredActions } from './declare.ts';
+import type { DeclaredAction, DeclaredSource } from './mission.ts';
+
+/**
+ * What a mission declares at one audience: the actions of its `needs`, in their order, with what the granted entries
+ * fix and name as origins. An intent without needs declares everything that was granted. A read that is declared
+ * before an effect is an implied source of it. Guards and the broker read it alike.
+ */
+export function plannedActions(
+  needs: readonly string[],
+  authority: AuthoritySet,
+  catalogue: Catalogue | null,
+): DeclaredAction[] {
+  const granted = new Map(declaredActions(authority).map((one) => [one.action, one]));
+  if (needs.length === 0) return [...granted.values()];
+  const out = new Map<string, DeclaredAction>();
+  const reads: string[] = [];
+  for (const action of needs) {
+    const entry = granted.get(action);
+    if (entry === undefined) continue;
+    const sources: DeclaredSource[] = [...(out.get(action)?.sources ?? [])];
+    for (const read of reads)
+      if (read !== action && !sources.some((known) => known.action === read))
+        sources.push({ action: read, implied: true });
+    out.set(action, { action, parameters: entry.parameters, sources });
+    const known = catalogue?.actions.get(action);
+    if (known !== undefined && hasLabel(known, 'read') && !reads.includes(action)) reads.push(action);
+  }
+  return [...out.values()];
+}
+
+/** Steps that granted entries name as origins (`origin.from`), each once, whoever serves them. */
+export function namedSources(authority: AuthoritySet): DeclaredSource[] {
+  const out: DeclaredSource[] = [];
+  for (const { parameters } of declaredActions(authority))
+    for (const { sources } of Object.values(parameters))
+      for (const source of sources)
+        if (!out.some((known) => known.action === source.action && known.field === source.field))
+          out.push(source);
+  return out;
+}
