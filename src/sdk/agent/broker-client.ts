@@ -11,9 +11,13 @@ import { type ProofKey, prove } from './proof-key.ts';
 import { spokenFault } from './redact.ts';
 import { type Runtime, readText } from './runtime.ts';
 import {
+  type ActivationAnswer,
   type ManifestAnswer,
+  type ReservationAnswer,
+  readActivation,
   readManifest,
   readRefusal,
+  readReservation,
   readToken,
   type TokenAnswer,
   UnexpectedAnswer,
@@ -21,6 +25,8 @@ import {
 
 const ANSWER_MAX_BYTES = 1_048_576;
 const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
+const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token';
+const FORM = 'application/x-www-form-urlencoded';
 /** The broker's one body for evidence that it did not accept, whatever the cause (wire profile 2.7). */
 const EVIDENCE_REFUSED = 'the evidence was not accepted';
 
@@ -41,13 +47,23 @@ export interface DeclarationBody {
   readonly creation_request_id: string;
 }
 
+export interface ReservationBody {
+  /** The child agent. */
+  readonly sub: string;
+  readonly intent: JsonObject;
+  readonly authorization_details?: readonly unknown[];
+  readonly template_id?: string;
+}
+
 interface Request {
   readonly method: 'GET' | 'POST';
   readonly path: string;
   readonly content_type?: string;
   readonly access_token?: string;
-  /** Made anew after a failed attempt; `evidence` is null where the request carries none. */
+  /** With evidence that is made anew for each attempt. */
   readonly body?: (evidence: PresentedEvidence) => string;
+  /** Without evidence. */
+  readonly plain_body?: string;
 }
 
 interface Answer {
@@ -82,17 +98,53 @@ export class BrokerClient {
     const text = await this.#ask({
       method: 'POST',
       path: '/token',
-      content_type: 'application/x-www-form-urlencoded',
-      body: (evidence) =>
-        new URLSearchParams({
-          grant_type: TOKEN_EXCHANGE,
-          subject_token: evidence.token,
-          subject_token_type: evidence.type,
-          mission_id,
-          resource,
-        }).toString(),
+      content_type: FORM,
+      body: (evidence) => form({ ...subjectOf(evidence), mission_id, resource }),
     });
     return this.#read(() => readToken(text));
+  }
+
+  /** `POST /missions/{id}/credentials`: provider credentials made anew. @throws as {@link declare} */
+  async renewCredentials(mission_id: string, ids: readonly string[]): Promise<ManifestAnswer> {
+    const text = await this.#ask({
+      method: 'POST',
+      path: `/missions/${encodeURIComponent(mission_id)}/credentials`,
+      content_type: 'application/json',
+      body: (evidence) => JSON.stringify({ ids, evidence }),
+    });
+    return this.#read(() => readManifest(text));
+  }
+
+  /** `POST /token`: reserves a child mission. @throws MissionDenied, BrokerUnavailable */
+  async reserve(access_token: string, child: ReservationBody): Promise<ReservationAnswer> {
+    const { sub, intent, authorization_details, template_id } = child;
+    const text = await this.#ask({
+      method: 'POST',
+      path: '/token',
+      content_type: FORM,
+      plain_body: form({
+        subject_token: access_token,
+        subject_token_type: ACCESS_TOKEN,
+        child_actor: JSON.stringify({ sub }),
+        mission_intent: JSON.stringify({ intent }),
+        ...(authorization_details !== undefined && {
+          authorization_details: JSON.stringify(authorization_details),
+        }),
+        ...(template_id !== undefined && { template_id }),
+      }),
+    });
+    return this.#read(() => readReservation(text));
+  }
+
+  /** `POST /token`: takes up a reserved child mission. @throws as {@link declare} */
+  async activate(grant: string, resource: string): Promise<ActivationAnswer> {
+    const text = await this.#ask({
+      method: 'POST',
+      path: '/token',
+      content_type: FORM,
+      body: (evidence) => form({ ...subjectOf(evidence), delegation: grant, resource }),
+    });
+    return this.#read(() => readActivation(text));
   }
 
   /** `GET /missions/{id}`. @throws MissionDenied, BrokerUnavailable */
@@ -179,6 +231,7 @@ export class BrokerClient {
         ...(request.content_type !== undefined && { 'content-type': request.content_type }),
         ...(request.access_token !== undefined && { authorization: `DPoP ${request.access_token}` }),
       },
+      ...(request.plain_body !== undefined && { body: request.plain_body }),
       ...(request.body !== undefined && evidence !== null && { body: request.body(evidence) }),
       // Evidence and tokens go to the configured broker and nowhere else.
       redirect: 'manual',
@@ -205,6 +258,14 @@ export class BrokerClient {
   #unavailable(why: string, attempts: number): BrokerUnavailable {
     return new BrokerUnavailable(why, { status: null, attempts, retry_after_seconds: null });
   }
+}
+
+function form(members: Readonly<Record<string, string>>): string {
+  return new URLSearchParams({ grant_type: TOKEN_EXCHANGE, ...members }).toString();
+}
+
+function subjectOf({ type, token }: PresentedEvidence) {
+  return { subject_token: token, subject_token_type: type };
 }
 
 /** Worth another attempt: overload and faults of the broker or of what stands before it. */

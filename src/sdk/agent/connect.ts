@@ -1,16 +1,17 @@
 /** An agent's side of the broker: its key, its evidence, and the missions that it declares. */
 import type { webcrypto } from 'node:crypto';
-import type { AuthorityEntry } from '../../domain/authority/index.ts';
-import type { JsonObject } from '../../domain/json.ts';
-import type { MissionIntent } from '../../domain/mission.ts';
-import { rfc3339 } from '../../domain/reader.ts';
 import { type Backoff, DEFAULT_BACKOFF } from './backoff.ts';
 import { BrokerClient } from './broker-client.ts';
+import { type Declaration, intentOf } from './declaration.ts';
+import { DelegationGrant, resourcesOf } from './delegation.ts';
 import { collectEvidence } from './evidence/index.ts';
 import type { EvidenceSource } from './evidence-source.ts';
 import { Mission } from './mission.ts';
 import { generateProofKey, type ProofKey, proofKeyOf } from './proof-key.ts';
 import { DEFAULT_RUNTIME, type Runtime } from './runtime.ts';
+import type { ManifestAnswer } from './wire.ts';
+
+export type { Declaration } from './declaration.ts';
 
 export interface ConnectOptions {
   /** The broker's issuer identifier: https, or http on loopback. */
@@ -33,23 +34,6 @@ export interface ConnectOptions {
   readonly random?: () => number;
 }
 
-/** The task: inert prose, resources and an end (wire profile 2.2), and what is asked for. */
-export interface Declaration extends Omit<MissionIntent, 'expires_at'> {
-  /** RFC 3339 or a Date: when the mission is to end. This or `lifetime_seconds`. */
-  readonly expires_at?: string | Date;
-  /** Instead of `expires_at`: from now. */
-  readonly lifetime_seconds?: number;
-  /** The proposal. Without it: the template's ceiling over `resources`. */
-  readonly authorization_details?: readonly AuthorityEntry[];
-  /** Only this template; else the broker's dispatch list decides. */
-  readonly template_id?: string;
-  /**
-   * Makes a repeated declaration the same mission. Default: new for each call of `declare`, kept over its own retries.
-   * With your own, give `expires_at`: a repetition must ask for exactly the same.
-   */
-  readonly creation_request_id?: string;
-}
-
 export interface Agent {
   readonly issuer: string;
   /** RFC 7638 thumbprint of the key that every mission of this agent is bound to. */
@@ -59,6 +43,14 @@ export interface Agent {
    * @throws MissionDenied, AttestationFailed, BrokerUnavailable; TypeError for a declaration without an end
    */
   declare(declaration: Declaration): Promise<Mission>;
+  /**
+   * Takes up a child mission that another agent's mission reserved for this one: with this agent's own evidence and its
+   * own key. A grant works once, within a minute, for the agent that it names.
+   * @param grant from `mission.delegate(...)`, or its `value` as it came over
+   * @param options `resource`: whose token comes first; default the first of the task
+   * @throws MissionDenied, AttestationFailed, BrokerUnavailable; TypeError for what is no grant
+   */
+  activate(grant: DelegationGrant | string, options?: { readonly resource?: string }): Promise<Mission>;
   /** Closes every mission that is still held. See `mission.close()`. */
   close(): void;
 }
@@ -97,12 +89,22 @@ export async function connect(options: ConnectOptions): Promise<Agent> {
     timeout_ms: (options.timeout_seconds ?? 10) * 1000,
   });
   const missions = new Set<Mission>();
+  const held = (resources: readonly string[], manifest: ManifestAnswer, asked_at: number): Mission => {
+    const closed = (mission: Mission) => void missions.delete(mission);
+    const mission = new Mission({ broker, key, runtime, resources, manifest, asked_at, closed });
+    missions.add(mission);
+    return mission;
+  };
   return {
     issuer,
     jkt: key.jkt,
     async declare(declaration) {
-      const { authorization_details, template_id, creation_request_id, ...rest } = declaration;
-      const intent = intentOf(rest, creation_request_id !== undefined, runtime.now());
+      const { authorization_details, template_id, creation_request_id, ...task } = declaration;
+      if (creation_request_id !== undefined && task.expires_at === undefined)
+        throw new TypeError(
+          'with your own creation_request_id, give expires_at: a repetition must ask for the same',
+        );
+      const intent = intentOf(task, runtime.now());
       const asked_at = runtime.now();
       const manifest = await broker.declare({
         intent,
@@ -110,17 +112,17 @@ export async function connect(options: ConnectOptions): Promise<Agent> {
         ...(template_id !== undefined && { template_id }),
         creation_request_id: creation_request_id ?? runtime.crypto.randomUUID(),
       });
-      const mission = new Mission({
-        broker,
-        key,
-        runtime,
-        resources: [...declaration.resources],
-        manifest,
-        asked_at,
-        closed: (ended) => void missions.delete(ended),
-      });
-      missions.add(mission);
-      return mission;
+      return held([...declaration.resources], manifest, asked_at);
+    },
+    async activate(grant, options = {}) {
+      const value = grant instanceof DelegationGrant ? grant.value : grant;
+      const resources = resourcesOf(value);
+      const resource = options.resource ?? resources[0] ?? '';
+      const asked_at = runtime.now();
+      const first = await broker.activate(value, resource);
+      const manifest = await broker.manifest(first.mission_id, first.value);
+      const tokens = new Map([[resource, { value: first.value, token_type: first.token_type }]]);
+      return held(resources, { ...manifest, narrowed: first.narrowed, tokens }, asked_at);
     },
     close() {
       for (const mission of missions) mission.close();
@@ -141,25 +143,4 @@ function checkedIssuer(issuer: string): string {
 async function keyOf(given: ConnectOptions['key'], crypto: webcrypto.Crypto): Promise<ProofKey> {
   if (given === undefined) return generateProofKey(crypto);
   return 'privateKey' in given ? proofKeyOf(given, crypto) : given;
-}
-
-function intentOf(
-  declared: Omit<Declaration, 'authorization_details' | 'template_id' | 'creation_request_id'>,
-  repeatable: boolean,
-  now: number,
-): JsonObject {
-  const { expires_at, lifetime_seconds, ...rest } = declared;
-  if ((expires_at === undefined) === (lifetime_seconds === undefined))
-    throw new TypeError('a mission needs an end: give one of expires_at and lifetime_seconds');
-  if (repeatable && expires_at === undefined)
-    throw new TypeError(
-      'with your own creation_request_id, give expires_at: a repetition must ask for the same',
-    );
-  const end =
-    expires_at === undefined
-      ? rfc3339(now + (lifetime_seconds ?? 0))
-      : expires_at instanceof Date
-        ? expires_at.toISOString()
-        : expires_at;
-  return { ...rest, expires_at: end } as unknown as JsonObject;
 }

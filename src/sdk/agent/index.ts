@@ -2,6 +2,18 @@
 export type { AuthorityEntry, AuthoritySet, CallContext, Refusal } from '../../domain/authority/index.ts';
 export type { Backoff } from './backoff.ts';
 export { type Agent, type ConnectOptions, connect, type Declaration } from './connect.ts';
+export type { Credential } from './credential.ts';
+export {
+  type AwsSessionValue,
+  type CredentialValue,
+  type CredentialValues,
+  type GithubInstallationTokenValue,
+  type KubernetesTokenValue,
+  type PostgresRoleValue,
+  reveal,
+  type VaultSecretValue,
+} from './credential-values.ts';
+export { type ChildDeclaration, DelegationGrant } from './delegation.ts';
 export {
   AttestationFailed,
   BrokerUnavailable,
@@ -22,7 +34,9 @@ export type {
   LocalRefusal,
   MissionEvents,
   NarrowedEvent,
+  RenewalFailedEvent,
   RenewedEvent,
+  ReplacedEvent,
 } from './mission-events.ts';
 export { generateProofKey, type ProofKey, proofKeyOf } from './proof-key.ts';
 export type { HeldCredential, Narrowed } from './wire.ts';

@@ -1,5 +1,6 @@
 /** What a mission tells its agent: states, events, local answers. */
 import type { AuthoritySet, CallContext, Refusal } from '../../domain/authority/index.ts';
+import type { Credential } from './credential.ts';
 import type { MissionEnd } from './errors.ts';
 
 /** As the broker last said, judged by the clock first. `closed` is this process's own word. */
@@ -42,8 +43,46 @@ export interface RenewedEvent {
   readonly took_ms: number;
 }
 
+/** A provider credential has another value: the one before stopped working at its provider. */
+export interface ReplacedEvent {
+  readonly credential: Credential;
+  readonly before_id: string;
+}
+
+/** A renewal ahead of an end failed. What is in hand works until then; it is tried again where that may help. */
+export interface RenewalFailedEvent {
+  /** Audience of a token, or type and target of a provider credential. */
+  readonly what: string;
+  readonly error: Error;
+}
+
 export interface MissionEvents {
   readonly narrowed: NarrowedEvent;
   readonly ended: EndedEvent;
   readonly renewed: RenewedEvent;
+  readonly replaced: ReplacedEvent;
+  readonly renewal_failed: RenewalFailedEvent;
+}
+
+type Name = keyof MissionEvents;
+
+/** Who listens to one mission. A listener's fault is not the mission's. */
+export class Listeners {
+  readonly #by_name = new Map<Name, Set<(event: never) => void>>();
+
+  on<N extends Name>(name: N, listener: (event: MissionEvents[N]) => void): () => void {
+    const listening = this.#by_name.get(name) ?? new Set();
+    this.#by_name.set(name, listening.add(listener));
+    return () => void listening.delete(listener);
+  }
+
+  emit<N extends Name>(name: N, event: MissionEvents[N]): void {
+    for (const listener of this.#by_name.get(name) ?? []) {
+      try {
+        (listener as (event: MissionEvents[N]) => void)(event);
+      } catch {
+        // Theirs.
+      }
+    }
+  }
 }

@@ -3,11 +3,23 @@ import { type AuthoritySet, type CompiledAuthority, permits } from '../../domain
 import type { JsonObject } from '../../domain/json.ts';
 import { rfc3339 } from '../../domain/reader.ts';
 import type { BrokerClient } from './broker-client.ts';
+import type { Credential } from './credential.ts';
+import { intentOf } from './declaration.ts';
+import { type ChildDeclaration, DelegationGrant } from './delegation.ts';
 import { type CallDenied, MissionDenied, type MissionEnd, MissionEnded } from './errors.ts';
 import { guardedFetch } from './guarded-fetch.ts';
+import { HeldCredentials } from './held-credentials.ts';
 import { type HeldToken, HeldTokens } from './held-tokens.ts';
 import { understood } from './local-authority.ts';
-import type { AgentMissionState, CanOptions, LocalRefusal, MissionEvents } from './mission-events.ts';
+import { MissionClock } from './mission-clock.ts';
+import { END_OF_STATE, ENDS, STATE_OF_END } from './mission-end.ts';
+import {
+  type AgentMissionState,
+  type CanOptions,
+  Listeners,
+  type LocalRefusal,
+  type MissionEvents,
+} from './mission-events.ts';
 import type { ProofKey } from './proof-key.ts';
 import type { Runtime } from './runtime.ts';
 import { type HeldCredential, type ManifestAnswer, type Narrowed, readTokenFacts } from './wire.ts';
@@ -24,26 +36,6 @@ export interface MissionParts {
   readonly closed: (mission: Mission) => void;
 }
 
-/** Tokens are renewed between these parts of their life, and the mission is attested again likewise. */
-const RENEW_EARLIEST = 0.65;
-const RENEW_SPREAD = 0.15;
-/** `iat` is a whole second: a token may end this much before it seems to. */
-const ROUNDING_SECONDS = 1;
-
-const END_OF_STATE: Readonly<Record<string, MissionEnd>> = {
-  revoked: 'mission_revoked',
-  cascaded: 'mission_revoked',
-  expired: 'mission_expired',
-  completed: 'mission_completed',
-};
-const STATE_OF_END: Readonly<Record<MissionEnd, AgentMissionState>> = {
-  mission_revoked: 'revoked',
-  mission_expired: 'expired',
-  mission_completed: 'completed',
-  closed: 'closed',
-};
-const ENDS: readonly string[] = ['mission_revoked', 'mission_expired', 'mission_completed'];
-
 /** Made by `agent.declare()`. */
 export class Mission {
   readonly id: string;
@@ -52,17 +44,12 @@ export class Mission {
   readonly template: { readonly id: string; readonly version: string };
   readonly #parts: MissionParts;
   readonly #tokens: HeldTokens;
+  readonly #credentials: HeldCredentials;
   readonly #nonces = new Map<string, string>();
-  readonly #listeners: { [Name in keyof MissionEvents]: Set<(event: MissionEvents[Name]) => void> } = {
-    narrowed: new Set(),
-    ended: new Set(),
-    renewed: new Set(),
-  };
+  readonly #listeners = new Listeners();
   #manifest: ManifestAnswer;
   #authority: CompiledAuthority;
-  /** Broker's clock minus this machine's, seconds. */
-  #ahead = 0;
-  #attest_at: number;
+  readonly #clock: MissionClock;
   #end: MissionEnd | null = null;
 
   /** @internal */
@@ -74,19 +61,44 @@ export class Mission {
     this.template = manifest.template;
     this.#manifest = manifest;
     this.#authority = understood(manifest.authority);
-    this.#attest_at = parts.asked_at;
+    this.#clock = new MissionClock(parts);
+    const { now, random } = parts.runtime;
+    const ended = () => this.#finish('mission_expired');
+    const failed = (what: string, cause: unknown) =>
+      this.#listeners.emit('renewal_failed', {
+        what,
+        error: cause instanceof Error ? cause : new Error('failed'),
+      });
     this.#tokens = new HeldTokens({
+      keyOf: ({ audience }) => audience,
       renew: (audience) => this.#renew(audience),
-      now: parts.runtime.now,
-      random: parts.runtime.random,
-      deadlines: () => ({ attest_at: this.#attest_at, end_at: this.#endsAt() }),
-      ended: () => this.#finish('mission_expired'),
+      failed,
+      now,
+      random,
+      deadlines: () => ({ attest_at: this.#clock.attest_at, end_at: this.#endsAt() }),
+      ended,
+    });
+    this.#credentials = new HeldCredentials({
+      renew: (id) => this.#renewCredential(id),
+      replaced: (credential, before_id) => this.#listeners.emit('replaced', { credential, before_id }),
+      failed: ({ type, target }, cause) => failed(`${type} ${target}`, cause),
+      endOf: (seconds) => this.#clock.local(seconds),
+      now,
+      random,
+      // A token's renewal attests more cheaply; without any, a credential's has to.
+      deadlines: () => ({
+        attest_at: manifest.tokens.size > 0 ? Number.POSITIVE_INFINITY : this.#clock.attest_at,
+        end_at: this.#endsAt(),
+      }),
+      ended,
+      alive: () => this.#requireAlive(),
     });
     const tokens = [...manifest.tokens].map(([audience, { value, token_type }]) =>
-      this.#held(audience, value, token_type, parts.asked_at),
+      this.#clock.held(audience, value, token_type, parts.asked_at),
     );
-    this.#attested(parts.asked_at);
+    this.#clock.attested(parts.asked_at);
     for (const token of tokens) this.#tokens.put(token);
+    this.#credentials.put(manifest, parts.asked_at);
   }
 
   /** `active` or `suspended` while it lives. */
@@ -120,6 +132,20 @@ export class Mission {
     return this.#manifest.credentials;
   }
 
+  /** What providers made, in the order of the manifest: cloud sessions, logins, secrets. */
+  get held(): readonly Credential[] {
+    return this.#credentials.all;
+  }
+
+  /**
+   * One provider credential.
+   * @param target role, server or path, as in the manifest; may be left out where there is one of this type
+   * @throws TypeError where none or several match
+   */
+  credential<Type extends string>(type: Type, target?: string): Credential<Type> {
+    return this.#credentials.find(type, target);
+  }
+
   /** `true` if the guard would permit this call, as far as it can be told from here. See {@link whyNot}. */
   can(action: string, parameters: JsonObject = {}, options: CanOptions = {}): boolean {
     return this.whyNot(action, parameters, options) === null;
@@ -134,7 +160,7 @@ export class Mission {
     const { state } = this;
     if (state !== 'active') return { code: state === 'suspended' ? 'mission_suspended' : 'mission_over' };
     const resource = options.resource ?? this.#onlyResource();
-    const now = this.#parts.runtime.now() + this.#ahead;
+    const now = this.#parts.runtime.now() + this.#clock.ahead;
     return permits(this.#authority, { action, resource, parameters, context: options.context ?? {} }, now);
   }
 
@@ -170,18 +196,40 @@ export class Mission {
     );
   }
 
+  /**
+   * Reserves a child mission for another agent and answers the grant that lets it, and nobody else, activate it within
+   * a minute. The child gets what it asks for within what this mission may pass on, and ends with this mission.
+   * @throws MissionDenied (`delegation_not_permitted`, `not_strict_subset`, ...), and what {@link token} throws
+   */
+  async delegate(child: ChildDeclaration): Promise<DelegationGrant> {
+    const { to, authorization_details, template_id, ...task } = child;
+    const intent = intentOf(task, this.#parts.runtime.now());
+    const token = await this.#speaking();
+    const asked_at = this.#parts.runtime.now();
+    const { grant, mission_id, expires_in } = await this.#judged(() =>
+      this.#parts.broker.reserve(token.value, {
+        sub: to,
+        intent,
+        ...(authorization_details !== undefined && { authorization_details }),
+        ...(template_id !== undefined && { template_id }),
+      }),
+    );
+    return new DelegationGrant({ mission_id, to, expires_at: asked_at + expires_in, value: grant });
+  }
+
   /** Reads the manifest from the broker now. @throws as {@link token} */
   async refresh(): Promise<void> {
-    if (this.#end !== null) throw new MissionEnded(this.id, this.#end);
-    const token = this.#tokens.live() ?? (await this.#token(this.#parts.resources[0] ?? ''));
-    await this.#judged(async () => this.#take(await this.#parts.broker.manifest(this.id, token.value)));
+    const token = await this.#speaking();
+    const { generation } = this.#credentials;
+    await this.#judged(async () =>
+      this.#take(await this.#parts.broker.manifest(this.id, token.value), generation),
+    );
   }
 
   /** The work is done: ends the mission at the broker. Every token of it is refused from then on. */
   async complete(): Promise<void> {
     if (this.#end === 'mission_completed') return;
-    if (this.#end !== null) throw new MissionEnded(this.id, this.#end);
-    const token = this.#tokens.live() ?? (await this.#token(this.#parts.resources[0] ?? ''));
+    const token = await this.#speaking();
     await this.#judged(() => this.#parts.broker.complete(this.id, token.value));
     this.#finish('mission_completed');
   }
@@ -196,8 +244,7 @@ export class Mission {
     name: Name,
     listener: (event: MissionEvents[Name]) => void,
   ): () => void {
-    this.#listeners[name].add(listener);
-    return () => void this.#listeners[name].delete(listener);
+    return this.#listeners.on(name, listener);
   }
 
   /** The manifest; no value is ever in it. */
@@ -219,9 +266,19 @@ export class Mission {
     return this.toJSON();
   }
 
-  async #token(resource: string, refused?: HeldToken): Promise<HeldToken> {
+  /** A token to speak about this mission with. */
+  async #speaking(): Promise<HeldToken> {
+    this.#requireAlive();
+    return this.#tokens.live() ?? (await this.#token(this.#parts.resources[0] ?? ''));
+  }
+
+  #requireAlive(): void {
     if (this.#end === null && this.#parts.runtime.now() >= this.#endsAt()) this.#finish('mission_expired');
     if (this.#end !== null) throw new MissionEnded(this.id, this.#end);
+  }
+
+  async #token(resource: string, refused?: HeldToken): Promise<HeldToken> {
+    this.#requireAlive();
     if (!this.#parts.resources.includes(resource))
       throw new TypeError(`${resource} is not a resource that this mission declared`);
     return this.#tokens.get(resource, refused);
@@ -231,21 +288,30 @@ export class Mission {
     const { broker, runtime } = this.#parts;
     const asked_at = runtime.now();
     const answer = await this.#judged(() => broker.renew(this.id, audience));
-    const token = this.#held(audience, answer.value, answer.token_type, asked_at);
-    this.#attested(asked_at);
+    const token = this.#clock.held(audience, answer.value, answer.token_type, asked_at);
+    this.#clock.attested(asked_at);
     this.#replaceCredential(token, readTokenFacts(answer.value).exp);
     // The token says that the mission changed; the manifest says how.
+    const { generation } = this.#credentials;
     if (token.version > this.version || this.#manifest.state !== 'active')
       await broker
         .manifest(this.id, answer.value)
-        .then((manifest) => this.#take(manifest))
+        .then((manifest) => this.#take(manifest, generation))
         .catch(() => undefined);
-    this.#emit('renewed', {
+    this.#listeners.emit('renewed', {
       resource: audience,
       version: token.version,
       took_ms: (runtime.now() - asked_at) * 1000,
     });
     return token;
+  }
+
+  async #renewCredential(id: string): Promise<ManifestAnswer> {
+    const asked_at = this.#parts.runtime.now();
+    const manifest = await this.#judged(() => this.#parts.broker.renewCredentials(this.id, [id]));
+    this.#clock.attested(asked_at);
+    this.#take(manifest, null);
+    return manifest;
   }
 
   /** Runs a request about this mission; what it says of the mission's life is remembered. */
@@ -274,14 +340,16 @@ export class Mission {
 
   async #retakeManifest(): Promise<void> {
     const token = this.#tokens.live();
+    const { generation } = this.#credentials;
     if (token === null) return;
     await this.#parts.broker
       .manifest(this.id, token.value)
-      .then((manifest) => this.#take(manifest))
+      .then((manifest) => this.#take(manifest, generation))
       .catch(() => undefined);
   }
 
-  #take(manifest: ManifestAnswer): void {
+  /** @param generation of the credentials when this manifest was asked for; null for the answer to a renewal */
+  #take(manifest: ManifestAnswer, generation: number | null): void {
     if (this.#end !== null || manifest.version < this.version) return;
     const before = this.#manifest;
     this.#manifest = manifest;
@@ -291,11 +359,16 @@ export class Mission {
       this.#finish(end);
       return;
     }
+    if (generation === this.#credentials.generation) this.#credentials.reconcile(manifest);
+    if (before.state !== 'active' && manifest.state === 'active') {
+      this.#tokens.retry();
+      this.#credentials.retry();
+    }
     const less =
       JSON.stringify(before.authority) !== JSON.stringify(manifest.authority) ||
       manifest.expires_at < before.expires_at;
     if (manifest.version > before.version && less)
-      this.#emit('narrowed', {
+      this.#listeners.emit('narrowed', {
         version: manifest.version,
         authority: manifest.authority,
         expires_at: rfc3339(manifest.expires_at),
@@ -314,28 +387,9 @@ export class Mission {
     this.#manifest = { ...this.#manifest, credentials };
   }
 
-  /** Lives are measured from the request, by this machine's clock: the broker's may be another. */
-  #held(audience: string, value: string, token_type: 'DPoP' | 'Bearer', asked_at: number): HeldToken {
-    const facts = readTokenFacts(value);
-    const now = this.#parts.runtime.now();
-    // Between request and answer the clocks agree; outside, the difference is at least this much.
-    this.#ahead = Math.min(0, facts.iat - Math.floor(asked_at)) + Math.max(0, facts.iat - now);
-    const life = facts.exp - facts.iat;
-    const renew_at = asked_at + life * (RENEW_EARLIEST + RENEW_SPREAD * this.#parts.runtime.random());
-    const usable_until = asked_at + life - Math.min(ROUNDING_SECONDS, life / 4);
-    const { id, version } = facts;
-    return { id, audience, value, token_type, version, usable_until, renew_at };
-  }
-
-  #attested(asked_at: number): void {
-    const { attest_before } = this.#parts.manifest;
-    const within = attest_before - (this.#parts.asked_at + this.#ahead);
-    this.#attest_at = asked_at + within * (RENEW_EARLIEST + RENEW_SPREAD * this.#parts.runtime.random());
-  }
-
   /** Seconds, this machine's clock. */
   #endsAt(): number {
-    return this.#manifest.expires_at - this.#ahead;
+    return this.#clock.local(this.#manifest.expires_at);
   }
 
   #onlyResource(): string {
@@ -349,17 +403,8 @@ export class Mission {
     if (this.#end !== null) return;
     this.#end = why;
     this.#tokens.close();
+    this.#credentials.close();
     this.#parts.closed(this);
-    this.#emit('ended', { mission_id: this.id, why });
-  }
-
-  #emit<Name extends keyof MissionEvents>(name: Name, event: MissionEvents[Name]): void {
-    for (const listener of this.#listeners[name]) {
-      try {
-        listener(event);
-      } catch {
-        // A listener's fault is not the mission's.
-      }
-    }
+    this.#listeners.emit('ended', { mission_id: this.id, why });
   }
 }

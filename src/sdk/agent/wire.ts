@@ -3,7 +3,11 @@ import { decodeJwt } from 'jose';
 import type { AuthorityEntry, AuthoritySet } from '../../domain/authority/index.ts';
 import { isJsonObject, type JsonObject, type JsonValue, parseJson } from '../../domain/json.ts';
 import { instant } from '../../domain/reader.ts';
+import { readCredentialValue } from './credential-values.ts';
 import type { BrokerRefusal } from './errors.ts';
+import { UnexpectedAnswer } from './unexpected-answer.ts';
+
+export { UnexpectedAnswer };
 
 /** An answer fits, a flood does not. */
 const ANSWER_LIMITS = { max_bytes: 1_048_576, max_depth: 24, max_members: 50_000 };
@@ -29,6 +33,8 @@ export interface HeldCredential {
   readonly expires_at: string;
   /** Seconds that it can still work at worst after it was revoked. */
   readonly residual_after_revoke_seconds: number;
+  /** What that rests on, for a provider credential. */
+  readonly residual_reason?: string;
 }
 
 export interface ManifestAnswer {
@@ -51,11 +57,28 @@ export interface ManifestAnswer {
   readonly narrowed: readonly Narrowed[];
   /** Access tokens by audience; only in the answer that minted them. */
   readonly tokens: ReadonlyMap<string, { readonly value: string; readonly token_type: 'DPoP' | 'Bearer' }>;
+  /** Values of provider credentials by id, veiled; only in the answer that issued them. */
+  readonly values: ReadonlyMap<string, JsonObject>;
+  /** In the answer to a renewal: the id that was asked for, and the id of what took its place. */
+  readonly replaced: ReadonlyMap<string, string>;
 }
 
 export interface TokenAnswer {
   readonly value: string;
   readonly token_type: 'DPoP' | 'Bearer';
+  readonly expires_in: number;
+}
+
+/** The first token of a child mission. */
+export interface ActivationAnswer extends TokenAnswer {
+  readonly mission_id: string;
+  readonly narrowed: readonly Narrowed[];
+}
+
+/** A child mission that waits for its agent. */
+export interface ReservationAnswer {
+  readonly grant: string;
+  readonly mission_id: string;
   readonly expires_in: number;
 }
 
@@ -68,14 +91,6 @@ export interface TokenFacts {
   readonly version: number;
 }
 
-/** The answer does not have the promised shape. The message names the member and never its value. */
-export class UnexpectedAnswer extends Error {
-  constructor(member: string) {
-    super(`unexpected answer: ${member}`);
-    this.name = 'UnexpectedAnswer';
-  }
-}
-
 /** @throws UnexpectedAnswer */
 export function readManifest(text: string): ManifestAnswer {
   const body = objectOf(parsed(text), 'the body');
@@ -85,12 +100,22 @@ export function readManifest(text: string): ManifestAnswer {
     objectOf(item, 'credentials[]'),
   );
   const tokens = new Map<string, { value: string; token_type: 'DPoP' | 'Bearer' }>();
-  for (const credential of credentials)
-    if (credential['type'] === 'jwt' && typeof credential['value'] === 'string')
-      tokens.set(textOf(credential['audience'], 'credentials[].audience'), {
-        value: credential['value'],
-        token_type: tokenTypeOf(credential['token_type']),
+  const values = new Map<string, JsonObject>();
+  const replaced = new Map<string, string>();
+  for (const { id, type, audience, value, token_type, replaces } of credentials) {
+    if (typeof replaces === 'string') replaced.set(replaces, textOf(id, 'credentials[].id'));
+    if (value === undefined) continue;
+    if (type === 'jwt')
+      tokens.set(textOf(audience, 'credentials[].audience'), {
+        value: textOf(value, 'credentials[].value'),
+        token_type: tokenTypeOf(token_type),
       });
+    else
+      values.set(
+        textOf(id, 'credentials[].id'),
+        readCredentialValue(textOf(type, 'credentials[].type'), value),
+      );
+  }
   return {
     id: textOf(mission['id'], 'mission.id'),
     state: textOf(mission['state'], 'mission.state'),
@@ -119,17 +144,14 @@ export function readManifest(text: string): ManifestAnswer {
         credential['residual_after_revoke_seconds'],
         'credentials[].residual_after_revoke_seconds',
       ),
+      ...(typeof credential['residual_reason'] === 'string' && {
+        residual_reason: credential['residual_reason'],
+      }),
     })),
-    narrowed: listOf(body['narrowed'] ?? [], 'narrowed').map((item) => {
-      const cut = objectOf(item, 'narrowed[]');
-      return {
-        wanted: cut['wanted'] ?? null,
-        granted: cut['granted'] ?? null,
-        reason: textOf(cut['reason'], 'narrowed[].reason'),
-        rule: textOf(cut['rule'], 'narrowed[].rule'),
-      };
-    }),
+    narrowed: narrowedOf(body),
     tokens,
+    values,
+    replaced,
   };
 }
 
@@ -139,6 +161,26 @@ export function readToken(text: string): TokenAnswer {
   return {
     value: textOf(body['access_token'], 'access_token'),
     token_type: tokenTypeOf(body['token_type']),
+    expires_in: numberOf(body['expires_in'], 'expires_in'),
+  };
+}
+
+/** @throws UnexpectedAnswer */
+export function readActivation(text: string): ActivationAnswer {
+  const body = objectOf(parsed(text), 'the body');
+  return {
+    ...readToken(text),
+    mission_id: textOf(body['mission_id'], 'mission_id'),
+    narrowed: narrowedOf(body),
+  };
+}
+
+/** @throws UnexpectedAnswer */
+export function readReservation(text: string): ReservationAnswer {
+  const body = objectOf(parsed(text), 'the body');
+  return {
+    grant: textOf(body['access_token'], 'access_token'),
+    mission_id: textOf(body['mission_id'], 'mission_id'),
     expires_in: numberOf(body['expires_in'], 'expires_in'),
   };
 }
@@ -180,6 +222,18 @@ export function readRefusal(status: number, text: string): BrokerRefusal | null 
     reason: optionalText(body['mission_denial_reason']),
     mission_error: optionalText(body['mission_error']),
   };
+}
+
+function narrowedOf(body: JsonObject): readonly Narrowed[] {
+  return listOf(body['narrowed'] ?? [], 'narrowed').map((item) => {
+    const cut = objectOf(item, 'narrowed[]');
+    return {
+      wanted: cut['wanted'] ?? null,
+      granted: cut['granted'] ?? null,
+      reason: textOf(cut['reason'], 'narrowed[].reason'),
+      rule: textOf(cut['rule'], 'narrowed[].rule'),
+    };
+  });
 }
 
 function parsed(text: string): JsonValue {
