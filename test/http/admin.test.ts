@@ -2,7 +2,8 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { creation, ERP, type KeyHolder, newKey, startBroker, type TestBroker } from '../support/broker.ts';
+import { creation, ERP, startBroker, type TestBroker } from '../support/broker.ts';
+import { newMission } from '../support/missions.ts';
 
 let sortie: TestBroker;
 let viewer = '';
@@ -13,22 +14,6 @@ beforeAll(async () => {
   responder = await sortie.adminToken('responder', 'rob');
 });
 afterAll(() => sortie.close());
-
-interface Held {
-  readonly key: KeyHolder;
-  readonly mission_id: string;
-  readonly access_token: string;
-}
-
-async function mission(claims: Record<string, unknown> = {}, broker = sortie): Promise<Held> {
-  const key = await newKey();
-  const { status, body } = await broker.token(
-    key,
-    creation(await broker.evidence({ run: crypto.randomUUID(), ...claims })),
-  );
-  expect(status).toBe(200);
-  return { key, mission_id: body.mission_id, access_token: body.access_token };
-}
 
 const reason = 'a test';
 
@@ -117,7 +102,7 @@ describe('roles', () => {
     }
     const asked = { selector: { kind: 'instance', key: 'nothing' }, reason };
     expect((await sortie.as(responder, 'POST', '/revocations', asked)).status).toBe(200);
-    const held = await mission();
+    const held = await newMission(sortie);
     const path = `/missions/${held.mission_id}`;
     expect((await sortie.as(responder, 'POST', `${path}/suspend`, { reason })).status).toBe(200);
     expect((await sortie.as(responder, 'POST', `${path}/resume`, { reason })).status).toBe(403);
@@ -142,7 +127,7 @@ describe('roles', () => {
 
 describe('suspend, resume, revoke', () => {
   test('stop and restart renewal and introspection; a wrong state or version is 409', async () => {
-    const held = await mission();
+    const held = await newMission(sortie);
     const path = `/missions/${held.mission_id}`;
     const suspended = await sortie.admin('POST', `${path}/suspend`, { reason, expected_version: 1 });
     expect(suspended.body['mission']).toMatchObject({ state: 'suspended', version: 2 });
@@ -162,7 +147,7 @@ describe('suspend, resume, revoke', () => {
   });
 
   test('a repeated event_id is idempotent, and never swallows another act', async () => {
-    const held = await mission();
+    const held = await newMission(sortie);
     const path = `/missions/${held.mission_id}`;
     const first = await sortie.admin('POST', `${path}/suspend`, {
       reason,
@@ -178,7 +163,7 @@ describe('suspend, resume, revoke', () => {
     expect(again.body['mission']).toMatchObject({ state: 'suspended', version: 2 });
     const other = await sortie.admin('POST', `${path}/revoke`, { reason, event_id: 'e1' });
     expect(other.body).toMatchObject({ repeated: false, mission: { state: 'revoked' } });
-    const elsewhere = await mission();
+    const elsewhere = await newMission(sortie);
     const revoked = await sortie.admin('POST', `/missions/${elsewhere.mission_id}/suspend`, {
       reason,
       event_id: 'e1',
@@ -189,7 +174,7 @@ describe('suspend, resume, revoke', () => {
   test('a silent mission that an admin resumes gets its time again', async () => {
     const broker = await startBroker({ template: { token_ttl: '1m', attest_every: '2m' } });
     try {
-      const held = await mission({ run: 'silent' }, broker);
+      const held = await newMission(broker, {}, { run: 'silent' });
       broker.clock.ahead = 121;
       await expect
         .poll(async () => (await broker.admin('GET', `/missions/${held.mission_id}`)).body['state'], {
@@ -209,7 +194,7 @@ describe('suspend, resume, revoke', () => {
   });
 
   test('of twenty revocations at once one is done, and all are answered', async () => {
-    const held = await mission();
+    const held = await newMission(sortie);
     const answers = await Promise.all(
       Array.from({ length: 20 }, () =>
         sortie.admin('POST', `/missions/${held.mission_id}/revoke`, { reason }),
@@ -223,7 +208,7 @@ describe('suspend, resume, revoke', () => {
 describe('reading', () => {
   test('pages hold each mission once, newest first, by filter', async () => {
     const made = [];
-    for (let i = 0; i < 7; i++) made.push((await mission({ sub: 'paged' })).mission_id);
+    for (let i = 0; i < 7; i++) made.push((await newMission(sortie, {}, { sub: 'paged' })).mission_id);
     const seen: string[] = [];
     let cursor: string | null = null;
     do {
@@ -247,7 +232,7 @@ describe('reading', () => {
   );
 
   test('a mission shows what was declared beside what was granted, its credentials and its history', async () => {
-    const held = await mission();
+    const held = await newMission(sortie);
     const { body } = await sortie.admin('GET', `/missions/${held.mission_id}`);
     expect(body).toMatchObject({
       goal: 'Reconcile Q3 invoices',

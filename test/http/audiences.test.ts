@@ -1,37 +1,10 @@
 /** Audiences: registered, reserved, bearer, and each with the signature that it wants. */
-import { afterEach, describe, expect, test } from 'vitest';
-import {
-  type BaseConfig,
-  creation,
-  ERP,
-  intent,
-  MAIL,
-  newKey,
-  startBroker,
-  type TestBroker,
-  type TestBrokerOptions,
-} from '../support/broker.ts';
+import { describe, expect, test } from 'vitest';
+import { type BaseConfig, ERP, intent, MAIL, newKey } from '../support/broker.ts';
+import { brokerPerTest, create } from '../support/missions.ts';
 import { read } from '../support/tokens.ts';
 
-let sortie: TestBroker | null = null;
-afterEach(async () => {
-  await sortie?.close();
-  sortie = null;
-});
-
-async function start(options: TestBrokerOptions): Promise<TestBroker> {
-  sortie = await startBroker(options);
-  return sortie;
-}
-
-async function create(
-  broker: TestBroker,
-  more: Record<string, string> = {},
-  claims: Record<string, unknown> = {},
-) {
-  const key = await newKey();
-  return { key, ...(await broker.token(key, creation(await broker.evidence(claims), more))) };
-}
+const start = brokerPerTest();
 
 describe('audiences', () => {
   const audiences = (base: BaseConfig, change: Record<string, unknown>) => ({

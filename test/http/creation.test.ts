@@ -4,6 +4,7 @@ import { createRemoteJWKSet, jwtVerify } from 'jose';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { anchor } from '../../src/domain/anchors.ts';
 import { creation, ERP, inAnHour, intent, newKey, startBroker, type TestBroker } from '../support/broker.ts';
+import { entry } from '../support/missions.ts';
 import { read } from '../support/tokens.ts';
 
 let sortie: TestBroker;
@@ -11,13 +12,6 @@ beforeAll(async () => {
   sortie = await startBroker();
 });
 afterAll(() => sortie.close());
-
-const entry = (actions: string[], more: Record<string, unknown> = {}, resource = ERP) => ({
-  type: 'mission_resource_access',
-  resource,
-  actions,
-  ...more,
-});
 
 async function create(more: Record<string, string> = {}, claims: Record<string, unknown> = {}) {
   const key = await newKey();

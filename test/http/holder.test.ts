@@ -1,15 +1,7 @@
 /** Manifest, completion and giving back: for the key that holds the mission, and nobody else. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import {
-  creation,
-  ERP,
-  type KeyHolder,
-  MAIL,
-  newKey,
-  startBroker,
-  type TestBroker,
-  type TokenBody,
-} from '../support/broker.ts';
+import { type KeyHolder, newKey, startBroker, type TestBroker, type TokenBody } from '../support/broker.ts';
+import { exchange, newMission, renewal } from '../support/missions.ts';
 
 let sortie: TestBroker;
 beforeAll(async () => {
@@ -17,41 +9,10 @@ beforeAll(async () => {
 });
 afterAll(() => sortie.close());
 
-const GRANT = { grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange' };
-const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token';
-const JWT = 'urn:ietf:params:oauth:token-type:jwt';
-
-let run = 0;
-async function mission(more: Record<string, string> = {}) {
-  const key = await newKey();
-  const instance = `run-${++run}`;
-  const evidence = await sortie.evidence({ run: instance });
-  const { status, body } = await sortie.token(key, creation(evidence, more));
-  expect(status).toBe(200);
-  return { key, instance, evidence, ...body };
-}
-
-const renewal = (evidence: string, mission_id: string, more: Record<string, string> = {}) => ({
-  ...GRANT,
-  subject_token: evidence,
-  subject_token_type: JWT,
-  mission_id,
-  resource: ERP,
-  ...more,
-});
-
-const exchange = (token: string, more: Record<string, string> = {}) => ({
-  ...GRANT,
-  subject_token: token,
-  subject_token_type: ACCESS_TOKEN,
-  resource: MAIL,
-  ...more,
-});
-
 describe('the holder alone', () => {
   let held: TokenBody & { key: KeyHolder };
   beforeAll(async () => {
-    held = await mission();
+    held = await newMission(sortie);
   });
 
   test('reads its manifest, without values', async () => {
@@ -64,7 +25,7 @@ describe('the holder alone', () => {
   });
 
   test('another key, another mission’s token and an unknown mission: identical answers', async () => {
-    const other = await mission();
+    const other = await newMission(sortie);
     const answers = await Promise.all([
       sortie.holder(await newKey(), 'GET', `/missions/${held.mission_id}`, { token: held.access_token }),
       sortie.holder(other.key, 'GET', `/missions/${held.mission_id}`, { token: other.access_token }),
@@ -106,7 +67,7 @@ describe('the holder alone', () => {
   });
 
   test('gives back a token: nobody else can, and the answer tells a thief nothing', async () => {
-    const victim = await mission();
+    const victim = await newMission(sortie);
     const thief = await sortie.holder(await newKey(), 'POST', '/revoke', {
       form: { token: victim.access_token },
     });
@@ -124,7 +85,7 @@ describe('the holder alone', () => {
   });
 
   test('completes its mission: every token of it is refused from then on', async () => {
-    const done = await mission();
+    const done = await newMission(sortie);
     const mail = await sortie.token(done.key, exchange(done.access_token));
     const { status } = await sortie.holder(done.key, 'POST', `/missions/${done.mission_id}/complete`, {
       token: done.access_token,
@@ -134,7 +95,7 @@ describe('the holder alone', () => {
     expect(await sortie.introspect(mail.body.access_token, 'mail')).toEqual({ active: false });
     const renewed = await sortie.token(
       done.key,
-      renewal(await sortie.evidence({ run: done.instance }), done.mission_id),
+      renewal(await sortie.evidence({ run: done.run }), done.mission_id),
     );
     expect(renewed.body).toEqual({ error: 'invalid_grant', mission_error: 'mission_completed' });
     const again = await sortie.holder(done.key, 'POST', `/missions/${done.mission_id}/complete`, {

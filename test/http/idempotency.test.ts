@@ -11,6 +11,7 @@ import {
   startBroker,
   type TestBroker,
 } from '../support/broker.ts';
+import { entry } from '../support/missions.ts';
 import { read } from '../support/tokens.ts';
 
 let sortie: TestBroker;
@@ -18,13 +19,6 @@ beforeAll(async () => {
   sortie = await startBroker();
 });
 afterAll(() => sortie.close());
-
-const entry = (actions: string[], more: Record<string, unknown> = {}, resource = ERP) => ({
-  type: 'mission_resource_access',
-  resource,
-  actions,
-  ...more,
-});
 
 describe('idempotency', () => {
   test('the same id and content is the same mission with a fresh token', async () => {

@@ -3,6 +3,7 @@ import { request } from 'node:http';
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { creation, ERP, inAnHour, newKey, startBroker, type TestBroker } from '../support/broker.ts';
+import { expectNoInternals, FORM, JSON_TYPE, send } from '../support/raw.ts';
 
 let sortie: TestBroker;
 beforeAll(async () => {
@@ -10,27 +11,8 @@ beforeAll(async () => {
 });
 afterAll(() => sortie.close());
 
-async function send(
-  path: string,
-  body: string | Uint8Array<ArrayBuffer> | URLSearchParams,
-  headers: Record<string, string> = {},
-  method = 'POST',
-) {
-  const response = await fetch(`${sortie.url}${path}`, { method, headers, body });
-  const text = await response.text();
-  return { status: response.status, text, headers: response.headers };
-}
-
-const FORM = { 'content-type': 'application/x-www-form-urlencoded' };
-const JSON_TYPE = { 'content-type': 'application/json' };
-
-/** What no answer may ever show. */
-function expectNoInternals(text: string): void {
-  expect(text).not.toMatch(/\n\s+at |node_modules|node:internal|\.ts\b|SQLITE|Error:|\/work\/|\/tmp\//);
-}
-
 async function refusedForm(form: string | URLSearchParams, error = 'invalid_request') {
-  const answer = await send('/token', form, FORM);
+  const answer = await send(`${sortie.url}/token`, form, FORM);
   expect(answer.status).toBe(400);
   const body = JSON.parse(answer.text) as { error: string; error_description: string };
   expect(body.error).toBe(error);
@@ -56,13 +38,13 @@ describe('forms', () => {
     ['multipart', { 'content-type': 'multipart/form-data; boundary=x' }],
     ['text', { 'content-type': 'text/plain' }],
   ])('content type %s is refused', async (_name, headers) => {
-    const answer = await send('/token', new TextEncoder().encode('grant_type=x'), headers);
+    const answer = await send(`${sortie.url}/token`, new TextEncoder().encode('grant_type=x'), headers);
     expect(answer.status).toBe(400);
     expect(JSON.parse(answer.text)).toMatchObject({ error: 'invalid_request' });
   });
 
   test('bytes that are not UTF-8 are refused, plain and percent-encoded', async () => {
-    const raw = await send('/token', new Uint8Array([0x61, 0x3d, 0xff, 0xfe]), FORM);
+    const raw = await send(`${sortie.url}/token`, new Uint8Array([0x61, 0x3d, 0xff, 0xfe]), FORM);
     expect(JSON.parse(raw.text)).toMatchObject({ error: 'invalid_request' });
     await refusedForm('grant_type=%ff%fe');
   });
@@ -94,7 +76,7 @@ describe('forms', () => {
 
   test('a body beyond the limit is refused, and the refusal arrives', async () => {
     for (const size of [131_073, 3_000_000]) {
-      const answer = await send('/token', `a=${'x'.repeat(size)}`, FORM);
+      const answer = await send(`${sortie.url}/token`, `a=${'x'.repeat(size)}`, FORM);
       expect(answer.status).toBe(400);
       expect(JSON.parse(answer.text)).toMatchObject({ error: 'invalid_request' });
     }
@@ -119,7 +101,7 @@ describe('forms', () => {
   });
 
   test('a compressed body is refused: nothing is unpacked for strangers', async () => {
-    const answer = await send('/token', 'x', { ...FORM, 'content-encoding': 'gzip' });
+    const answer = await send(`${sortie.url}/token`, 'x', { ...FORM, 'content-encoding': 'gzip' });
     expect(answer.status).toBe(400);
   });
 });
@@ -186,7 +168,7 @@ describe('JSON bodies', () => {
     ['a number beyond exactness', '{"intent":9007199254740993}', JSON_TYPE],
     ['evidence of an unknown type', '{"evidence":{"type":"x","token":"y"},"intent":{}}', JSON_TYPE],
   ])('%s at /missions is a problem document', async (_name, body, headers) => {
-    const answer = await send('/missions', body, headers);
+    const answer = await send(`${sortie.url}/missions`, body, headers);
     expect(answer.status).toBe(400);
     expect(answer.headers.get('content-type')).toBe('application/problem+json');
     expect(JSON.parse(answer.text)).toMatchObject({

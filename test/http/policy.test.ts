@@ -1,37 +1,10 @@
 /** What decides whether a mission is made: templates, tiers, limits, blocks, audiences. */
-import { afterEach, describe, expect, test } from 'vitest';
-import {
-  creation,
-  ERP,
-  intent,
-  MAIL,
-  newKey,
-  startBroker,
-  TEMPLATE,
-  type TestBroker,
-  type TestBrokerOptions,
-} from '../support/broker.ts';
+import { describe, expect, test } from 'vitest';
+import { creation, ERP, intent, MAIL, newKey, TEMPLATE } from '../support/broker.ts';
+import { brokerPerTest, create } from '../support/missions.ts';
 import { read } from '../support/tokens.ts';
 
-let sortie: TestBroker | null = null;
-afterEach(async () => {
-  await sortie?.close();
-  sortie = null;
-});
-
-async function start(options: TestBrokerOptions): Promise<TestBroker> {
-  sortie = await startBroker(options);
-  return sortie;
-}
-
-async function create(
-  broker: TestBroker,
-  more: Record<string, string> = {},
-  claims: Record<string, unknown> = {},
-) {
-  const key = await newKey();
-  return { key, ...(await broker.token(key, creation(await broker.evidence(claims), more))) };
-}
+const start = brokerPerTest();
 
 const denied = (answer: { status: number; body: { error?: string; mission_denial_reason?: string } }) => [
   answer.status,

@@ -1,6 +1,7 @@
 /** Renewal, exchange and stolen things: only the key and the instance that a mission began with can go on with it. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { creation, ERP, MAIL, newKey, startBroker, type TestBroker } from '../support/broker.ts';
+import { exchange, newMission, renewal } from '../support/missions.ts';
 import { read } from '../support/tokens.ts';
 
 let sortie: TestBroker;
@@ -8,37 +9,6 @@ beforeAll(async () => {
   sortie = await startBroker();
 });
 afterAll(() => sortie.close());
-
-const GRANT = { grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange' };
-const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token';
-const JWT = 'urn:ietf:params:oauth:token-type:jwt';
-
-let run = 0;
-async function mission(more: Record<string, string> = {}) {
-  const key = await newKey();
-  const instance = `run-${++run}`;
-  const evidence = await sortie.evidence({ run: instance });
-  const { status, body } = await sortie.token(key, creation(evidence, more));
-  expect(status).toBe(200);
-  return { key, instance, evidence, ...body };
-}
-
-const renewal = (evidence: string, mission_id: string, more: Record<string, string> = {}) => ({
-  ...GRANT,
-  subject_token: evidence,
-  subject_token_type: JWT,
-  mission_id,
-  resource: ERP,
-  ...more,
-});
-
-const exchange = (token: string, more: Record<string, string> = {}) => ({
-  ...GRANT,
-  subject_token: token,
-  subject_token_type: ACCESS_TOKEN,
-  resource: MAIL,
-  ...more,
-});
 
 async function audit(event: string, mission_id?: string) {
   const query = mission_id === undefined ? '' : `&mission_id=${mission_id}`;
@@ -48,8 +18,8 @@ async function audit(event: string, mission_id?: string) {
 
 describe('renewal', () => {
   test('fresh evidence of the same instance by the same key gets the next token', async () => {
-    const first = await mission();
-    const evidence = await sortie.evidence({ run: first.instance });
+    const first = await newMission(sortie);
+    const evidence = await sortie.evidence({ run: first.run });
     const { status, body } = await sortie.token(first.key, renewal(evidence, first.mission_id));
     expect(status).toBe(200);
     expect(body.mission_id).toBe(first.mission_id);
@@ -58,8 +28,8 @@ describe('renewal', () => {
   });
 
   test('may ask for less, and gets that', async () => {
-    const first = await mission();
-    const evidence = await sortie.evidence({ run: first.instance });
+    const first = await newMission(sortie);
+    const evidence = await sortie.evidence({ run: first.run });
     const less = [{ type: 'mission_resource_access', resource: ERP, actions: ['journal.write'] }];
     const { body } = await sortie.token(
       first.key,
@@ -69,7 +39,7 @@ describe('renewal', () => {
   });
 
   test('never gets more than was granted', async () => {
-    const first = await mission({
+    const first = await newMission(sortie, {
       authorization_details: JSON.stringify([
         { type: 'mission_resource_access', resource: ERP, actions: ['invoices.read'] },
       ]),
@@ -77,7 +47,7 @@ describe('renewal', () => {
     const more = [{ type: 'mission_resource_access', resource: ERP, actions: ['journal.write'] }];
     const { status, body } = await sortie.token(
       first.key,
-      renewal(await sortie.evidence({ run: first.instance }), first.mission_id, {
+      renewal(await sortie.evidence({ run: first.run }), first.mission_id, {
         authorization_details: JSON.stringify(more),
       }),
     );
@@ -85,15 +55,15 @@ describe('renewal', () => {
   });
 
   test('unknown and foreign missions, another instance, another key and another agent: identical answers', async () => {
-    const first = await mission();
+    const first = await newMission(sortie);
     const stranger = await newKey();
     const answers = await Promise.all([
-      sortie.token(first.key, renewal(await sortie.evidence({ run: first.instance }), 'msn_doesnotexist')),
-      sortie.token(stranger, renewal(await sortie.evidence({ run: first.instance }), first.mission_id)),
+      sortie.token(first.key, renewal(await sortie.evidence({ run: first.run }), 'msn_doesnotexist')),
+      sortie.token(stranger, renewal(await sortie.evidence({ run: first.run }), first.mission_id)),
       sortie.token(first.key, renewal(await sortie.evidence({ run: 'another' }), first.mission_id)),
       sortie.token(
         first.key,
-        renewal(await sortie.evidence({ run: first.instance, sub: 'someone' }), first.mission_id),
+        renewal(await sortie.evidence({ run: first.run, sub: 'someone' }), first.mission_id),
       ),
     ]);
     for (const { status, body } of answers) {
@@ -103,9 +73,9 @@ describe('renewal', () => {
   });
 
   test('belongs to no creation: its parameters are refused', async () => {
-    const first = await mission();
+    const first = await newMission(sortie);
     for (const extra of [{ template_id: 'invoices' }, { creation_request_id: 'x' }]) {
-      const evidence = await sortie.evidence({ run: first.instance });
+      const evidence = await sortie.evidence({ run: first.run });
       const { body } = await sortie.token(first.key, renewal(evidence, first.mission_id, extra));
       expect(body.error).toBe('invalid_request');
     }
@@ -114,7 +84,7 @@ describe('renewal', () => {
 
 describe('stolen evidence', () => {
   test('with a second key is refused by the constant answer, and is on record', async () => {
-    const victim = await mission();
+    const victim = await newMission(sortie);
     const { status, body } = await sortie.token(await newKey(), creation(victim.evidence));
     expect(status).toBe(400);
     expect(body).toEqual({ error: 'invalid_request', error_description: 'the evidence was not accepted' });
@@ -125,7 +95,7 @@ describe('stolen evidence', () => {
   });
 
   test('cannot renew the victim’s mission, and the victim still can', async () => {
-    const victim = await mission();
+    const victim = await newMission(sortie);
     const thief = await sortie.token(await newKey(), renewal(victim.evidence, victim.mission_id));
     expect(thief.body.error).toBe('invalid_grant');
     const { status } = await sortie.token(victim.key, renewal(victim.evidence, victim.mission_id));
@@ -133,14 +103,14 @@ describe('stolen evidence', () => {
   });
 
   test('stays with its key across a restart', async () => {
-    const victim = await mission();
+    const victim = await newMission(sortie);
     await sortie.restart();
     const { body } = await sortie.token(await newKey(), creation(victim.evidence));
     expect(body.error_description).toBe('the evidence was not accepted');
   });
 
   test('an altered signature of the same evidence does not escape the pin', async () => {
-    const victim = await mission();
+    const victim = await newMission(sortie);
     // (r, -s) verifies wherever (r, s) does: the twin of an ECDSA signature.
     const n = BigInt('0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551');
     const [header, payload, signature = ''] = victim.evidence.split('.');
@@ -164,7 +134,7 @@ describe('stolen evidence', () => {
 
 describe('exchange of a token', () => {
   test('its holder gets a token for another audience, no longer than the first', async () => {
-    const first = await mission();
+    const first = await newMission(sortie);
     const { status, body } = await sortie.token(first.key, exchange(first.access_token));
     expect(status).toBe(200);
     const { claims } = read(body.access_token);
@@ -177,7 +147,7 @@ describe('exchange of a token', () => {
   });
 
   test('a resource server that received a token cannot exchange it, and the attempt is on record', async () => {
-    const victim = await mission();
+    const victim = await newMission(sortie);
     const { status, body } = await sortie.token(await newKey(), exchange(victim.access_token));
     expect(status).toBe(400);
     expect(body).toEqual({ error: 'invalid_grant', error_description: 'no such mission for this key' });
@@ -186,7 +156,7 @@ describe('exchange of a token', () => {
   });
 
   test('a token is not evidence, and evidence is not a token', async () => {
-    const first = await mission();
+    const first = await newMission(sortie);
     const asEvidence = await sortie.token(first.key, creation(first.access_token));
     expect(asEvidence.body.error_description).toBe('the evidence was not accepted');
     const asToken = await sortie.token(first.key, exchange(first.evidence));
@@ -197,14 +167,14 @@ describe('exchange of a token', () => {
   });
 
   test('a token given back cannot be exchanged', async () => {
-    const first = await mission();
+    const first = await newMission(sortie);
     await sortie.holder(first.key, 'POST', '/revoke', { form: { token: first.access_token } });
     const { body } = await sortie.token(first.key, exchange(first.access_token));
     expect(body.error).toBe('invalid_grant');
   });
 
   test('an expired token cannot be exchanged', async () => {
-    const first = await mission();
+    const first = await newMission(sortie);
     sortie.clock.ahead += 301;
     try {
       expect((await sortie.token(first.key, exchange(first.access_token))).body.error).toBe('invalid_grant');
@@ -214,7 +184,7 @@ describe('exchange of a token', () => {
   });
 
   test('declares nothing: an intent or a mission id beside a token is refused', async () => {
-    const first = await mission();
+    const first = await newMission(sortie);
     for (const extra of [{ mission_id: first.mission_id }, { mission_intent: '{"intent":{}}' }]) {
       const { body } = await sortie.token(first.key, exchange(first.access_token, extra));
       expect(body.error).toBe('invalid_request');

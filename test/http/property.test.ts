@@ -2,31 +2,13 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { creation, ERP, intent, newKey, startBroker, type TestBroker } from '../support/broker.ts';
+import { expectNoInternals, FORM, JSON_TYPE, send } from '../support/raw.ts';
 
 let sortie: TestBroker;
 beforeAll(async () => {
   sortie = await startBroker();
 });
 afterAll(() => sortie.close());
-
-async function send(
-  path: string,
-  body: string | Uint8Array<ArrayBuffer> | URLSearchParams,
-  headers: Record<string, string> = {},
-  method = 'POST',
-) {
-  const response = await fetch(`${sortie.url}${path}`, { method, headers, body });
-  const text = await response.text();
-  return { status: response.status, text, headers: response.headers };
-}
-
-const FORM = { 'content-type': 'application/x-www-form-urlencoded' };
-const JSON_TYPE = { 'content-type': 'application/json' };
-
-/** What no answer may ever show. */
-function expectNoInternals(text: string): void {
-  expect(text).not.toMatch(/\n\s+at |node_modules|node:internal|\.ts\b|SQLITE|Error:|\/work\/|\/tmp\//);
-}
 
 describe('anything at all', () => {
   const word = fc.oneof(
@@ -60,7 +42,7 @@ describe('anything at all', () => {
             for (const known of [...form.keys()]) form.delete(known);
             for (const [known, value] of good) form.set(known, value);
           }
-          const answer = await send('/token', form, {
+          const answer = await send(`${sortie.url}/token`, form, {
             dpop: await sortie.proof(key, 'POST', `${sortie.url}/token`),
           });
           expect(answer.status).toBe(400);
@@ -108,7 +90,7 @@ describe('anything at all', () => {
         fc.uint8Array({ maxLength: 200 }),
         fc.constantFrom(FORM, JSON_TYPE, {}),
         async (route, bytes, headers) => {
-          const answer = await send(route.path.replaceAll(/\{\w+\}/g, 'x'), bytes, headers);
+          const answer = await send(sortie.url + route.path.replaceAll(/\{\w+\}/g, 'x'), bytes, headers);
           expect(answer.status).toBeLessThan(500);
           expect(answer.headers.get('cache-control')).toBe('no-store');
           expectNoInternals(answer.text);

@@ -1,6 +1,7 @@
 /** Bulk revocation: consequences shown first, done once, and never undone by chance. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { creation, ERP, type KeyHolder, newKey, startBroker, type TestBroker } from '../support/broker.ts';
+import { creation, ERP, newKey, startBroker, type TestBroker } from '../support/broker.ts';
+import { type HeldMission, newMission } from '../support/missions.ts';
 
 let sortie: TestBroker;
 beforeAll(async () => {
@@ -8,30 +9,14 @@ beforeAll(async () => {
 });
 afterAll(() => sortie.close());
 
-interface Held {
-  readonly key: KeyHolder;
-  readonly mission_id: string;
-  readonly access_token: string;
-}
-
-async function mission(claims: Record<string, unknown> = {}, broker = sortie): Promise<Held> {
-  const key = await newKey();
-  const { status, body } = await broker.token(
-    key,
-    creation(await broker.evidence({ run: crypto.randomUUID(), ...claims })),
-  );
-  expect(status).toBe(200);
-  return { key, mission_id: body.mission_id, access_token: body.access_token };
-}
-
 const reason = 'a test';
 
 describe('revocations', () => {
   test('a dry run shows the blast radius and changes nothing; what was born since is ended and listed', async () => {
     const sub = 'radius';
-    const first = await mission({ sub });
-    const second = await mission({ sub });
-    const other = await mission({ sub: 'bystander' });
+    const first = await newMission(sortie, {}, { sub });
+    const second = await newMission(sortie, {}, { sub });
+    const other = await newMission(sortie, {}, { sub: 'bystander' });
     const asked = { selector: { kind: 'agent', key: 'agents/radius' }, reason };
     const preview = await sortie.admin('POST', '/revocations', { ...asked, dry_run: true });
     expect(preview.body).toMatchObject({ dry_run: true, missions: 2, seq: null });
@@ -43,7 +28,7 @@ describe('revocations', () => {
     ]);
     expect((await sortie.introspect(first.access_token))['active']).toBe(true);
 
-    const born = await mission({ sub });
+    const born = await newMission(sortie, {}, { sub });
     const done = await sortie.admin('POST', '/revocations', {
       ...asked,
       bulk_token: preview.body['bulk_token'],
@@ -62,7 +47,7 @@ describe('revocations', () => {
   });
 
   test('the same event_id for another selector is another revocation', async () => {
-    const held = await mission({ sub: 'second-selector' });
+    const held = await newMission(sortie, {}, { sub: 'second-selector' });
     await sortie.admin('POST', '/revocations', {
       selector: { kind: 'agent', key: 'agents/x' },
       reason,
@@ -77,15 +62,15 @@ describe('revocations', () => {
   });
 
   test('allow_new ends what is there and lets the next one begin', async () => {
-    const held = await mission({ sub: 'renewed' });
+    const held = await newMission(sortie, {}, { sub: 'renewed' });
     const asked = { selector: { kind: 'agent', key: 'agents/renewed' }, reason, allow_new: true };
     expect((await sortie.admin('POST', '/revocations', asked)).body['block']).toBeUndefined();
     expect(await sortie.introspect(held.access_token)).toEqual({ active: false });
-    await mission({ sub: 'renewed' });
+    await newMission(sortie, {}, { sub: 'renewed' });
   });
 
   test('one token dies alone', async () => {
-    const held = await mission();
+    const held = await newMission(sortie);
     const { mission_intent: _, ...form } = creation(await sortie.evidence({ run: 'token' }));
     const { jti } = JSON.parse(
       Buffer.from(held.access_token.split('.')[1] ?? '', 'base64url').toString(),
@@ -121,13 +106,13 @@ describe('revocations', () => {
   });
 
   test.each([
-    ['instance', (held: Held, run: string) => [held, run][1]],
-    ['agent_key', (held: Held) => held.key.jkt],
-    ['mission', (held: Held) => held.mission_id],
-    ['mission_tree', (held: Held) => held.mission_id],
+    ['instance', (held: HeldMission, run: string) => [held, run][1]],
+    ['agent_key', (held: HeldMission) => held.key.jkt],
+    ['mission', (held: HeldMission) => held.mission_id],
+    ['mission_tree', (held: HeldMission) => held.mission_id],
   ])('by %s ends what it names', async (kind, keyOf) => {
     const run = `run-${kind}`;
-    const held = await mission({ run });
+    const held = await newMission(sortie, {}, { run });
     const { body } = await sortie.admin('POST', '/revocations', {
       selector: { kind, key: keyOf(held, run) },
       reason,
