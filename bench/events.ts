@@ -5,6 +5,7 @@
  */
 import { createHash, randomUUID } from 'node:crypto';
 import { rmSync } from 'node:fs';
+import { creations } from './exchange-load.ts';
 import {
   type BenchBroker,
   ERP,
@@ -13,12 +14,10 @@ import {
   type Prepared,
   prepareBenchBroker,
   print,
-  proofOf,
   type RawKey,
   rawKey,
   sendAll,
   startBenchBroker,
-  WORKLOADS,
 } from './support.ts';
 
 const BATCHES = Number(process.env['SORTIE_BENCH_EVENT_BATCHES'] ?? 200);
@@ -33,36 +32,6 @@ interface Minted {
   readonly access_token: string;
   readonly jti: string;
   readonly mission_id: string;
-}
-
-function creation(broker: BenchBroker, key: RawKey, nonce: string): Prepared {
-  const iat = Math.floor(Date.now() / 1000);
-  const run = randomUUID();
-  const evidence = jws(
-    broker.workloads,
-    { alg: 'ES256', kid: 'w1', typ: 'JWT' },
-    { iss: WORKLOADS, aud: broker.url, sub: 'reconciler', run, iat, exp: iat + 900, jti: randomUUID() },
-  );
-  return {
-    path: '/token',
-    headers: {
-      'content-type': 'application/x-www-form-urlencoded',
-      dpop: proofOf(key, `${broker.url}/token`, nonce),
-    },
-    body: new URLSearchParams({
-      grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange',
-      subject_token: evidence,
-      subject_token_type: 'urn:ietf:params:oauth:token-type:jwt',
-      resource: ERP,
-      mission_intent: JSON.stringify({
-        intent: {
-          goal: `Reconcile ${run}`,
-          resources: [ERP],
-          expires_at: new Date(Date.now() + 1_800_000).toISOString(),
-        },
-      }),
-    }).toString(),
-  };
 }
 
 function minted(body: string, key: RawKey): Minted {
@@ -161,7 +130,11 @@ try {
   const keyAt = (index: number) => keys[index % keys.length] ?? rawKey();
   const created = await sendAll(
     broker.url,
-    Array.from({ length: TOKENS }, (_, index) => creation(broker, keyAt(index), nonce)),
+    creations(
+      broker,
+      nonce,
+      Array.from({ length: TOKENS }, (_, index) => ({ key: keyAt(index), run: randomUUID() })),
+    ),
     64,
   );
   const tokens = created.map((body, index) => minted(body, keyAt(index)));

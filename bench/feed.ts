@@ -14,6 +14,7 @@ import type { JsonObject } from '../src/domain/json.ts';
 import type { RevocableToken } from '../src/domain/revocation-set.ts';
 import type { GuardedCall } from '../src/sdk/resource/call.ts';
 import { openSqliteStore } from '../src/store/sqlite.ts';
+import { creations } from './exchange-load.ts';
 import type { ToReaders } from './feed/readers.ts';
 import type { TokenLoad } from './feed/token-load.ts';
 import {
@@ -25,12 +26,10 @@ import {
   type Prepared,
   prepareBenchBroker,
   print,
-  proofOf,
   type RawKey,
   rawKey,
   sendAll,
   startBenchBroker,
-  WORKLOADS,
 } from './support.ts';
 
 const SIZES = (process.env['SORTIE_BENCH_VERIFIERS'] ?? '1,100,1000').split(',').map(Number);
@@ -57,37 +56,14 @@ interface Held {
   readonly mission_id: string;
 }
 
-async function creations(broker: BenchBroker, keys: readonly RawKey[]): Promise<Prepared[]> {
-  const nonce = await nonceOf(broker.url);
-  const expires_at = new Date(Date.now() + 1_800_000).toISOString();
-  return keys.map((key): Prepared => {
-    const iat = Math.floor(Date.now() / 1000);
-    const run = randomUUID();
-    const evidence = jws(
-      broker.workloads,
-      { alg: 'ES256', kid: 'w1', typ: 'JWT' },
-      { iss: WORKLOADS, aud: broker.url, sub: 'reconciler', run, iat, exp: iat + 900, jti: randomUUID() },
-    );
-    return {
-      path: '/token',
-      headers: {
-        'content-type': 'application/x-www-form-urlencoded',
-        dpop: proofOf(key, `${broker.url}/token`, nonce),
-      },
-      body: new URLSearchParams({
-        grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange',
-        subject_token: evidence,
-        subject_token_type: 'urn:ietf:params:oauth:token-type:jwt',
-        resource: ERP,
-        mission_intent: JSON.stringify({ intent: { goal: 'Measure', resources: [ERP], expires_at } }),
-      }).toString(),
-    };
-  });
+async function creationsOf(broker: BenchBroker, keys: readonly RawKey[]): Promise<Prepared[]> {
+  const runs = keys.map((key) => ({ key, run: randomUUID() }));
+  return creations(broker, await nonceOf(broker.url), runs);
 }
 
 async function missions(broker: BenchBroker, count: number): Promise<Held[]> {
   const keys = Array.from({ length: count }, rawKey);
-  const prepared = await creations(broker, keys);
+  const prepared = await creationsOf(broker, keys);
   const bodies = await sendAll(broker.url, prepared, 16);
   return bodies.map((text, index) => {
     const { access_token, mission_id } = JSON.parse(text) as { access_token: string; mission_id: string };
@@ -327,7 +303,7 @@ async function saturated(broker: BenchBroker, capacity: number, run: () => Promi
   const load: TokenLoad = {
     name: 'load',
     url: broker.url,
-    prepared: await creations(broker, Array.from({ length: LOAD_REQUESTS }, rawKey)),
+    prepared: await creationsOf(broker, Array.from({ length: LOAD_REQUESTS }, rawKey)),
     per_second: capacity * OVERLOAD,
     seconds: LOAD_SECONDS,
     connections: LOAD_CONNECTIONS,

@@ -3,13 +3,13 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { generateKeyPairSync, type KeyObject, randomUUID, sign, verify } from 'node:crypto';
 import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { Agent, request } from 'node:http';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { calculateJwkThumbprint, type JWK } from 'jose';
 import { stringify } from 'yaml';
 import { generateKek } from '../src/keys/seal.ts';
+import { freePort } from '../test/support/free-port.ts';
 
 export function print(figure: string, value: number, unit: string, ratio?: number, against?: string): void {
   process.stdout.write(
@@ -81,14 +81,6 @@ export interface BenchBroker {
   /** Longest time, milliseconds, that the event loop was held since then; watching ends. */
   heldLoop(): Promise<number>;
   stop(): Promise<void>;
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer();
-  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
-  const address = probe.address();
-  await new Promise((resolve) => probe.close(resolve));
-  return typeof address === 'object' && address ? address.port : 0;
 }
 
 /** Files of a broker that is not started: a store can be filled before {@link startBenchBroker}. */

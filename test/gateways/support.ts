@@ -3,10 +3,11 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingHttpHeaders, type Server } from 'node:http';
-import { connect, createServer as createTcpServer } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { creation, ERP, type KeyHolder, newKey, startBroker, type TestBroker } from '../support/broker.ts';
+import { freePort } from '../support/free-port.ts';
 
 export const SECRET = randomBytes(24).toString('base64url');
 
@@ -51,14 +52,6 @@ export function counterpart(name: string): boolean {
   if (hasBinary(name) || process.env['CI'] === 'true') return true;
   process.stderr.write(`SKIPPED: ${name} is not installed; gateway tests against it did not run\n`);
   return false;
-}
-
-export async function freePort(): Promise<number> {
-  const probe = createTcpServer();
-  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
-  const address = probe.address();
-  await new Promise((resolve) => probe.close(resolve));
-  return typeof address === 'object' && address ? address.port : 0;
 }
 
 export interface GatewayPlan {

@@ -1,7 +1,6 @@
 /** A real broker on a temporary SQLite file and a free loopback port, with a local issuer of workload tokens. */
 import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type CryptoKey, calculateJwkThumbprint, exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose';
@@ -9,6 +8,7 @@ import { stringify } from 'yaml';
 import { type Broker, type BrokerOptions, createBroker, systemClock } from '../../src/broker.ts';
 import { generateKek } from '../../src/keys/seal.ts';
 import type { Clock } from '../../src/ports.ts';
+import { freePort } from './free-port.ts';
 
 export const ERP = 'https://erp.example.com';
 export const MAIL = 'https://mail.example.com';
@@ -134,15 +134,6 @@ export function creation(subject_token: string, more: Record<string, string> = {
     mission_intent: intent(),
     ...more,
   };
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer();
-  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
-  const address = probe.address();
-  await new Promise((resolve) => probe.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
 }
 
 /** What the configuration is before a test's own part. */
