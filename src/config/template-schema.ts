@@ -138,9 +138,13 @@ export const templateSchema = z.strictObject({
     .describe('The approval is due again after this; overdue versions stop dispatching.'),
   limits: z
     .strictObject({
-      max_derivations: count().optional().describe('Tokens minted under one mission.'),
+      max_derivations: count().optional().describe('Tokens minted under one mission and those below it.'),
       max_calls: count().optional().describe('Calls under one mission, over all of its audiences.'),
       max_egress_volume: count().optional().describe('Bytes sent to the agent under one mission.'),
+      max_children: count().optional().describe('Live child missions of one mission at once.'),
+      max_descendants: count()
+        .optional()
+        .describe('Missions below one mission, children of children and ended ones included.'),
     })
     .prefault({})
     .describe('Limits of one mission.'),
@@ -186,6 +190,8 @@ export function templateOf(
       ...(file.limits.max_egress_volume !== undefined && {
         max_egress_volume: file.limits.max_egress_volume,
       }),
+      ...(file.limits.max_children !== undefined && { max_children: file.limits.max_children }),
+      ...(file.limits.max_descendants !== undefined && { max_descendants: file.limits.max_descendants }),
     },
     bearer_audiences: file.bearer_audiences,
     deliver_audiences: file.deliver_audiences,

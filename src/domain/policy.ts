@@ -37,8 +37,10 @@ export interface TemplateLimits {
   readonly max_derivations?: number;
   readonly max_calls?: number;
   readonly max_egress_volume?: number;
-  readonly max_depth?: number;
+  /** Live missions directly below one. */
   readonly max_children?: number;
+  /** Missions anywhere below one, ended ones included. */
+  readonly max_descendants?: number;
 }
 
 export interface ActionPolicy {

@@ -5,6 +5,8 @@ import { type Ports, type Write, WriteConflict } from '../ports.ts';
 /** Spaces of single-use ids, so that a proof's `jti` never collides with an evidence's. */
 export const ONCE_PROOF = 'dpop';
 export const ONCE_EVIDENCE = 'evidence';
+/** Delegation grants: one redemption each. */
+export const ONCE_GRANT = 'delegation';
 
 /**
  * `atomically`, with the conflicts that a caller of the token endpoint can cause turned into denials.
@@ -22,6 +24,8 @@ export async function commit(ports: Ports, writes: readonly Write[]): Promise<vo
 function denialOf(conflict: WriteConflict, write: Write | undefined): Denied | null {
   switch (conflict.conflict) {
     case 'replayed':
+      if (write?.kind === 'use_once' && write.space === ONCE_GRANT)
+        return new Denied({ tag: 'unknown_mission' }, 'the delegation grant was redeemed before');
       return write?.kind === 'use_once' && write.space === ONCE_PROOF
         ? new Denied({
             tag: 'invalid_dpop_proof',
@@ -34,6 +38,12 @@ function denialOf(conflict: WriteConflict, write: Write | undefined): Denied | n
       return new Denied({ tag: 'access_denied', reason: 'blocked' });
     case 'max_active_reached':
       return new Denied({ tag: 'access_denied', reason: 'max_active_reached' });
+    case 'fan_out_reached':
+      return new Denied({
+        tag: 'access_denied',
+        reason: 'delegation_not_permitted',
+        detail: 'a mission above has as many missions below it as its template allows',
+      });
     case 'rate_limited':
       return new Denied({ tag: 'access_denied', reason: 'dispatch_rate' });
     case 'derivations_exhausted':

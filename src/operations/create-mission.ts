@@ -154,6 +154,7 @@ export async function prepareMission(ports: Ports, declaration: Declaration): Pr
 
   const writes: Write[] = [
     ...possession(evidence, proof),
+    ...(parent?.writes ?? []),
     { kind: 'require_unblocked', selectors: selectorsOf(mission), at: now },
   ];
   if (template.dispatch_rate !== null)

@@ -15,7 +15,7 @@ import { type ParsedIntent, parseIntent } from '../domain/intent.ts';
 import type { JsonObject, JsonValue } from '../domain/json.ts';
 import { MAX_PATH, type Mission, missionError, stateAt } from '../domain/mission.ts';
 import type { Ports, TokenClaims, ValidatedEvidence, VerifiedProof, Write } from '../ports.ts';
-import { commit } from './conflicts.ts';
+import { commit, ONCE_GRANT } from './conflicts.ts';
 import { selectorsOf, spend } from './create-mission.ts';
 import type { DelegationAsk } from './exchange-request.ts';
 import { TOKEN_TYP } from './mint.ts';
@@ -24,8 +24,6 @@ import { recordingRefusals } from './refusals.ts';
 export const DELEGATION_TYP = 'sortie-delegation+jwt';
 /** Long enough for a child that starts now; short enough that a lost grant is worth nothing. */
 const GRANT_SECONDS = 60;
-/** Grants redeemed once, apart from every other single-use id. */
-const SPACE = 'delegation';
 
 export interface DelegationAnswer {
   readonly grant: string;
@@ -55,6 +53,8 @@ export interface Parent {
   readonly child_id: string;
   /** What may be passed on to this child, effective now. */
   readonly authority: AuthoritySet;
+  /** Spends the grant and holds the whole line above as it was judged; committed ahead of the child mission. */
+  readonly writes: readonly Write[];
 }
 
 /** @throws Denied */
@@ -117,7 +117,7 @@ async function reserve(
   await commit(ports, [
     spend(proof),
     { kind: 'require_unblocked', selectors: selectorsOf(mission), at: now },
-    ...mission.path.map((id): Write => ({ kind: 'require_active', id, at: now })),
+    ...(await standing(ports, mission, now)),
     {
       kind: 'append_audit',
       record: {
@@ -155,8 +155,6 @@ export interface RedeemedGrant {
   readonly declared: ParsedIntent;
   readonly proposal: AuthoritySet | null;
   readonly template_id: string | null;
-  /** Spends the grant and holds the whole line above alive; commit it with the child mission. */
-  readonly writes: readonly Write[];
 }
 
 /**
@@ -182,16 +180,42 @@ export async function redeemGrant(
   const state = stateAt(mission, now);
   if (state !== 'active') throw new Denied({ tag: 'dead_mission', error: missionError(state) });
   return {
-    parent: { mission, child_id: delegation.mission_id, authority: passedOn(mission, claims.sub, now) },
+    parent: {
+      mission,
+      child_id: delegation.mission_id,
+      authority: passedOn(mission, claims.sub, now),
+      writes: [
+        { kind: 'use_once', space: ONCE_GRANT, id: claims.jti, expires_at: claims.exp },
+        { kind: 'require_unblocked', selectors: selectorsOf(mission), at: now },
+        ...(await standing(ports, mission, now)),
+      ],
+    },
     declared: parseIntent(delegation.intent),
     proposal: delegation.proposal,
     template_id: delegation.template_id,
-    writes: [
-      { kind: 'use_once', space: SPACE, id: claims.jti, expires_at: claims.exp },
-      { kind: 'require_unblocked', selectors: selectorsOf(mission), at: now },
-      ...mission.path.map((id): Write => ({ kind: 'require_active', id, at: now })),
-    ],
   };
+}
+
+/**
+ * The whole line stands, none of it has more below it than its template allows, and the parent is as it was judged:
+ * whatever is taken from it meanwhile must not reach the child.
+ */
+async function standing(ports: Ports, parent: Mission, now: number): Promise<readonly Write[]> {
+  const writes: Write[] = [];
+  for (const id of parent.path) {
+    const own = id === parent.id;
+    writes.push({ kind: 'require_active', id, at: now, ...(own && { version: parent.version }) });
+    const mission = own ? parent : await ports.store.mission(id);
+    const template = mission && (await ports.store.template(mission.template.id, mission.template.hash));
+    if (!template) throw new Denied({ tag: 'unknown_mission' }, `a mission above ${parent.id} is gone`);
+    const { max_children, max_descendants } = template.document.limits;
+    const fan_out = {
+      ...(own && max_children !== undefined && { max_children }),
+      ...(max_descendants !== undefined && { max_descendants }),
+    };
+    if (Object.keys(fan_out).length > 0) writes.push({ kind: 'require_fan_out', id, at: now, ...fan_out });
+  }
+  return writes;
 }
 
 /** @throws Denied where the mission is too deep, or passes nothing on to this agent */

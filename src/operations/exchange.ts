@@ -129,7 +129,7 @@ async function create(
     now,
   };
   try {
-    return await firstToken(ports, request, declaration, audience, []);
+    return await firstToken(ports, request, declaration, audience);
   } catch (cause) {
     // Two requests with one creation_request_id raced: the loser joins the winner's mission.
     const winner = mayHaveLostRace(cause)
@@ -150,23 +150,23 @@ async function activate(
   audience: AudiencePolicy,
   now: number,
 ): Promise<ExchangeAnswer> {
-  const { writes, ...redeemed } = await redeemGrant(ports, grant, evidence, proof, now);
-  const declaration: Declaration = {
-    ...redeemed,
-    evidence,
-    proof,
-    creation_request_id: null,
-    fingerprint: null,
-    refuse_narrowing: request.refuse_narrowing,
-    now,
-  };
-  try {
-    return await firstToken(ports, request, declaration, audience, writes);
-  } catch (cause) {
-    // The mission that the grant names exists: it was redeemed before.
-    if (cause instanceof WriteConflict && cause.conflict === 'duplicate')
-      throw new Denied({ tag: 'unknown_mission' }, 'the delegation grant was redeemed before');
-    throw cause;
+  for (let attempt = 1; ; attempt++) {
+    const declaration: Declaration = {
+      ...(await redeemGrant(ports, grant, evidence, proof, now)),
+      evidence,
+      proof,
+      creation_request_id: null,
+      fingerprint: null,
+      refuse_narrowing: request.refuse_narrowing,
+      now,
+    };
+    try {
+      return await firstToken(ports, request, declaration, audience);
+    } catch (cause) {
+      // Something happened to the parent meanwhile: what it has now is what can be passed on.
+      const outdated = cause instanceof WriteConflict && cause.conflict === 'mission_not_active';
+      if (!outdated || attempt >= VERSION_RETRIES) throw cause;
+    }
   }
 }
 
@@ -175,26 +175,20 @@ async function firstToken(
   request: ExchangeRequest,
   declaration: Declaration,
   audience: AudiencePolicy,
-  more: readonly Write[],
 ): Promise<ExchangeAnswer> {
   const { evidence, declared, now } = declaration;
   if (!declared.intent.resources.includes(request.resource))
     throw malformed('resource is not among intent.resources');
-  const stored = await storeMission(
-    ports,
-    declaration,
-    ({ mission, template, purse }) => {
-      const { authority } = deriveToken({
-        effective: mission.authority,
-        created: mission.authority,
-        resource: request.resource,
-        wanted: null,
-      });
-      const cap_at = evidence.caps_token ? evidence.expires_at : null;
-      return [planToken(ports, { mission, template, audience, authority, cap_at, purse, now })];
-    },
-    () => more,
-  );
+  const stored = await storeMission(ports, declaration, ({ mission, template, purse }) => {
+    const { authority } = deriveToken({
+      effective: mission.authority,
+      created: mission.authority,
+      resource: request.resource,
+      wanted: null,
+    });
+    const cap_at = evidence.caps_token ? evidence.expires_at : null;
+    return [planToken(ports, { mission, template, audience, authority, cap_at, purse, now })];
+  });
   const [planned] = stored.planned;
   if (!planned) throw new Error('a mission without its first token');
   return { token: await signToken(ports, planned), mission: stored.mission, narrowed: stored.narrowed };

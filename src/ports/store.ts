@@ -35,10 +35,14 @@ export interface MissionSelection {
  * says, or the whole group rolls back and the named {@link Conflict} is answered.
  */
 export type Write =
+  /** Its `derivations` count against every mission above it too (conflict `derivations_exhausted`). */
   | { readonly kind: 'insert_mission'; readonly mission: Mission }
   /** Conflict `mission_not_active` unless stored active, unexpired at `at`, and (where given) at `version`. */
   | { readonly kind: 'require_active'; readonly id: string; readonly at: number; readonly version?: number }
-  /** A renewal: bumps `derivations` (conflict `derivations_exhausted`) and, with evidence, `last_attested_at`. */
+  /**
+   * A renewal: bumps `derivations`, also of every mission above that has a limit of them (conflict
+   * `derivations_exhausted`), and, with evidence, `last_attested_at`.
+   */
   | {
       readonly kind: 'derive';
       readonly id: string;
@@ -137,6 +141,17 @@ export type Write =
       readonly max: number;
       readonly at: number;
     }
+  /**
+   * Conflict `fan_out_reached` if the mission has `max_children` live missions directly below it, or
+   * `max_descendants` anywhere below it, ended ones included. Precedes insert_mission.
+   */
+  | {
+      readonly kind: 'require_fan_out';
+      readonly id: string;
+      readonly at: number;
+      readonly max_children?: number;
+      readonly max_descendants?: number;
+    }
   /** GCRA: one unit per `interval_seconds`, `burst` at once. Conflict `rate_limited`. */
   | {
       readonly kind: 'take_rate';
@@ -219,6 +234,7 @@ export type Conflict =
   | 'evidence_pinned'
   | 'replayed'
   | 'max_active_reached'
+  | 'fan_out_reached'
   | 'rate_limited'
   | 'blocked'
   | 'same_person'

@@ -6,6 +6,7 @@ import { missionClause } from '../selection.ts';
 import { Conflicted, type Connection, type Effects, type Handlers, isUniqueViolation } from './context.ts';
 import type { Interned } from './interned.ts';
 import { type LifecycleRow, lifecycle, stateNumber } from './lifecycle.ts';
+import { tree } from './tree.ts';
 
 type Kinds =
   | 'insert_mission'
@@ -15,7 +16,8 @@ type Kinds =
   | 'transition_all'
   | 'contain'
   | 'taint'
-  | 'require_active_below';
+  | 'require_active_below'
+  | 'require_fan_out';
 
 const ACTIVE = stateNumber('active');
 
@@ -35,6 +37,7 @@ interface StandingRow {
 
 export function missionWrites(db: Connection, names: Interned): Handlers<Kinds> {
   const life = lifecycle(db);
+  const { derivedBelow, above, require_fan_out } = tree(db);
   const insert = db.prepare(
     `insert into missions (id, ground_n, state, version, created_at, expires_at, state_since, state_reason,
       instance, jkt, path, digests, goal, intent, proposal, authority, containments,
@@ -138,6 +141,7 @@ export function missionWrites(db: Connection, names: Interned): Handlers<Kinds> 
       throw new Conflicted(error.message.includes('status_index') ? 'slot_taken' : 'duplicate');
     }
     for (const ancestor of ancestors) addAncestor.run(ancestor, n);
+    derivedBelow(ancestors, mission.derivations);
     if (stateNumber(mission.state) <= stateNumber('suspended')) life.count(mission.template.id, 1);
   }
 
@@ -168,6 +172,7 @@ export function missionWrites(db: Connection, names: Interned): Handlers<Kinds> 
       if (row.max_derivations !== null && row.derivations >= row.max_derivations) {
         throw new Conflicted('derivations_exhausted');
       }
+      derivedBelow(above(row.n), 1);
       if (attested) deriveAttested.run({ n: row.n, at });
       else derive.run(row.n);
     },
@@ -199,6 +204,7 @@ export function missionWrites(db: Connection, names: Interned): Handlers<Kinds> 
     taint: ({ id }) => {
       taint.run({ id, later: TAINTED_LATER });
     },
+    require_fan_out,
     require_active_below: ({ template_id, max, at }) => {
       if (life.liveBelow(template_id, max, at)) return;
       throw new Conflicted('max_active_reached');
