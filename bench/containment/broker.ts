@@ -14,7 +14,7 @@ import { generateKek } from '../../src/keys/seal.ts';
 import { createGuard, type RunningGuard } from '../../src/sdk/resource/create-guard.ts';
 import { jws, type RawKey, rawKey } from '../support.ts';
 import { bodyOf, type CallOutcome, type Replay, type RunOutcome } from './replay.ts';
-import type { Trace } from './traces.ts';
+import { suiteKey, type Trace } from './traces.ts';
 
 /**
  * The recorded runs through a real broker and real guards, over loopback sockets: each run declares its mission at
@@ -35,8 +35,13 @@ const NOTE_CHARS = 1024;
 /** A name that no catalogue has: an empty plan declares nothing, and not everything that was granted. */
 const NOTHING = 'nothing';
 
-function audienceOf(suite: string): string {
-  return `https://${suite}.example`;
+/** Suites may be called anything; hosts, ids and files may not. */
+function slugsOf(keys: Iterable<string>): Map<string, string> {
+  return new Map([...keys].map((key, at) => [key, `suite-${at + 1}`]));
+}
+
+function audienceOf(slug: string): string {
+  return `https://${slug}.example`;
 }
 
 async function freePort(): Promise<number> {
@@ -47,7 +52,16 @@ async function freePort(): Promise<number> {
   return typeof address === 'object' && address ? address.port : 0;
 }
 
-export async function openBrokerReplay(catalogues: ReadonlyMap<string, Catalogue>): Promise<BrokerReplay> {
+/** @param by_suite catalogues by `suiteKey`; a suite without actions has nothing to replay */
+export async function openBrokerReplay(by_suite: ReadonlyMap<string, Catalogue>): Promise<BrokerReplay> {
+  const slugs = slugsOf(by_suite.keys());
+  const slugOf = (trace: Trace): string => slugs.get(suiteKey(trace)) ?? '';
+  const catalogues = new Map(
+    [...by_suite].flatMap(([key, catalogue]) =>
+      catalogue.actions.size === 0 ? [] : [[slugs.get(key) ?? '', catalogue] as const],
+    ),
+  );
+  if (catalogues.size === 0) throw new Error('no suite has an action');
   const folder = mkdtempSync(join(tmpdir(), 'sortie-containment-'));
   const workloads = rawKey();
   const agent = rawKey();
@@ -79,7 +93,7 @@ export async function openBrokerReplay(catalogues: ReadonlyMap<string, Catalogue
 
   async function declare(trace: Trace, mission: DeclaredMission, catalogue: Catalogue): Promise<Held> {
     const now = Math.floor(Date.now() / 1000);
-    const audience = audienceOf(trace.suite);
+    const audience = audienceOf(slugOf(trace));
     const evidence = jws(
       workloads,
       { alg: 'ES256', kid: 'w1' },
@@ -118,7 +132,7 @@ export async function openBrokerReplay(catalogues: ReadonlyMap<string, Catalogue
     catalogue: Catalogue,
     rules: BehaviourRules,
   ): Promise<RunOutcome> {
-    const { guard } = await guardOf(trace.suite, rules);
+    const { guard } = await guardOf(slugOf(trace), rules);
     const held = await declare(trace, mission, catalogue);
     const calls: CallOutcome[] = [];
     for (const call of trace.calls) {

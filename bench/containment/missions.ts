@@ -7,7 +7,7 @@ import type {
   DeclaredSource,
 } from '../../src/behaviour/mission.ts';
 import type { JsonValue } from '../../src/domain/json.ts';
-import { jsonLines } from './traces.ts';
+import { actionNameOf, jsonLines } from './traces.ts';
 
 /** A recorded plan that an LLM wrote from the prompt and the tool documentation alone. */
 export interface Plan {
@@ -25,8 +25,20 @@ export interface PlanStep {
   readonly from: Readonly<Record<string, readonly string[]>>;
 }
 
-export function taskKey(suite: string, userTask: string): string {
-  return `${suite}/${userTask}`;
+/** Where a task's plans are kept; plans that name no dataset hold for every dataset. */
+export function taskKey(dataset: string, suite: string, userTask: string): string {
+  return `${dataset}/${suite}/${userTask}`;
+}
+
+export function plansOf(
+  plans: ReadonlyMap<string, readonly Plan[]>,
+  task: { readonly dataset: string; readonly suite: string; readonly user_task_id: string },
+): readonly Plan[] {
+  return (
+    plans.get(taskKey(task.dataset, task.suite, task.user_task_id)) ??
+    plans.get(taskKey('', task.suite, task.user_task_id)) ??
+    []
+  );
 }
 
 /**
@@ -63,30 +75,40 @@ function readStep(value: unknown): PlanStep | null {
   if (typeof tool !== 'string') return null;
   const parameters = step['required parameters'];
   return {
-    tool,
+    tool: actionNameOf(tool),
     parameters:
       typeof parameters === 'object' && parameters !== null && !Array.isArray(parameters)
         ? (parameters as Record<string, JsonValue>)
         : {},
-    from: Object.fromEntries(readConditions(step['conditions'])),
+    from: Object.fromEntries(
+      [...readConditions(step['conditions'])].map(([name, from]) => [name, from.map(actionNameOf)]),
+    ),
   };
 }
 
 export async function loadPlans(path: string): Promise<Map<string, Plan[]>> {
   const out = new Map<string, Plan[]>();
   for await (const line of jsonLines(path)) {
-    const key = taskKey(String(line['suite']), String(line['user_task_id']));
-    const plans = (line['plans'] ?? []) as { n: number; planned_tools: unknown; checklist: unknown }[];
-    const total = plans.reduce((sum, plan) => sum + plan.n, 0);
+    const dataset = typeof line['dataset'] === 'string' ? line['dataset'] : '';
+    const key = taskKey(dataset, String(line['suite']), String(line['user_task_id']));
+    const plans = (Array.isArray(line['plans']) ? line['plans'] : []).filter(
+      (plan): plan is Record<string, unknown> => typeof plan === 'object' && plan !== null,
+    );
+    const counts = plans.map((plan) => (typeof plan['n'] === 'number' && plan['n'] > 0 ? plan['n'] : 1));
+    const total = counts.reduce((sum, n) => sum + n, 0);
     const list = out.get(key) ?? [];
-    for (const plan of plans) {
-      const steps = (Array.isArray(plan.checklist) ? plan.checklist : [])
-        .map(readStep)
-        .filter((step) => step !== null);
-      const tools = Array.isArray(plan.planned_tools)
-        ? plan.planned_tools.filter((tool) => typeof tool === 'string')
-        : [];
-      list.push({ planner: String(line['planner_model']), weight: plan.n / total, tools, steps });
+    for (const [at, plan] of plans.entries()) {
+      const { checklist, planned_tools } = plan;
+      const steps = (Array.isArray(checklist) ? checklist : []).map(readStep).filter((step) => step !== null);
+      const tools = (Array.isArray(planned_tools) ? planned_tools : [])
+        .filter((tool) => typeof tool === 'string')
+        .map(actionNameOf);
+      list.push({
+        planner: String(line['planner_model'] ?? 'planner'),
+        weight: (counts[at] ?? 1) / total,
+        tools,
+        steps,
+      });
     }
     out.set(key, list);
   }

@@ -44,17 +44,33 @@ export function bodyOf(call: RecordedCall): JsonValue {
   const cached = parsed.get(call.out);
   if (cached !== undefined) return cached;
   const body = readBody(call.out);
-  if (parsed.size > 20_000) parsed.clear();
+  parsedChars += call.out.length;
+  if (parsed.size > 20_000 || parsedChars > MAX_PARSED_CHARS) {
+    parsed.clear();
+    parsedChars = call.out.length;
+  }
   parsed.set(call.out, body);
   return body;
 }
 
+const MAX_PARSED_CHARS = 64_000_000;
+/** Longer prints are taken as text: a guard would have read the structure, so this can only stop more. */
+const MAX_PRINTED_CHARS = 1_000_000;
 const parsed = new Map<string, JsonValue>();
+let parsedChars = 0;
 
 function readBody(out: string): JsonValue {
   const head = out.trimStart()[0] ?? '';
   const listed = head === '-' || head === '[' || head === '{' || /^[A-Za-z_]+:( |\n)/.test(out);
   if (!listed) return out;
+  if (head === '{' || head === '[') {
+    try {
+      return nested(JSON.parse(out) as JsonValue, 0);
+    } catch {
+      // Not JSON: perhaps another language's literal.
+    }
+  }
+  if (out.length > MAX_PRINTED_CHARS) return out;
   for (const text of [out, out.slice(0, Math.max(0, out.lastIndexOf('\n- ')))]) {
     try {
       const value = parse(text, { maxAliasCount: 0, schema: 'failsafe', logLevel: 'silent' }) as JsonValue;

@@ -176,9 +176,9 @@ describe('the benchmark on generated traces', () => {
   afterAll(() => rmSync(folder, { recursive: true }));
 
   test('judges before the call runs, keeps output-only runs in the denominator, and never shows the key', async () => {
-    const traces = await loadTraces([join(folder, 'traces.jsonl')], new Map());
+    const { traces } = await loadTraces([join(folder, 'traces.jsonl')], new Map());
     const plans = await loadPlans(join(folder, 'missions.jsonl'));
-    const [plan] = plans.get(taskKey('office', 't1')) ?? [];
+    const [plan] = plans.get(taskKey('', 'office', 't1')) ?? [];
     if (plan === undefined) throw new Error('the plan was written above');
     const rows = await Promise.all(
       traces.map(async (scored) => {
