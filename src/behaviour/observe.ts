@@ -1,57 +1,126 @@
-import {
-  DEFAULT_MEMORY_LIMITS,
-  type MemoryLimits,
-  MemoryWriter,
-  ORIGIN,
-  rememberedValues,
-} from './memory.ts';
-import type { MissionState } from './mission.ts';
+import { ORIGIN, type ProvenanceMemory, recall, rememberedValues } from './memory.ts';
+import { type DeclaredSource, LINKED_TEXT, MAX_SOURCES, type MissionState } from './mission.ts';
+import { SINK_KINDS } from './values.ts';
 
-/** Provenance that one verifier tells another by way of the broker: `POST /observations`, digests only. */
+/**
+ * Provenance that one verifier tells the broker (`POST /observations`): digests only, under the key that all audiences
+ * of a mission share. What the mission's own words or its template name is never told: everybody can read those.
+ */
 export interface Observation {
-  readonly mission_id: string;
-  readonly origin: 'system' | 'counterparty' | 'text' | 'echo';
+  /** One of {@link OBSERVED}, or a fact without digests (see {@link factsSince}). */
+  readonly origin: string;
+  /** `*`, or the declared step that a value came from: `action`, or `action#member.names`. */
+  readonly field: string;
   readonly digests: readonly string[];
 }
 
-const BATCH = 256;
+/**
+ * Origins that values are observed with. `vouched` and `told` name a step: it returned the value in a field that the
+ * service vouches for, or in text. Marks that take proof away come first, so that a batch that is cut is never kinder.
+ */
+export const OBSERVED = [
+  'echo',
+  'repeated',
+  'ambiguous',
+  'system',
+  'counterparty',
+  'text',
+  'linked',
+  'vouched',
+  'told',
+  'linked_text',
+] as const;
 
-/** What this audience learned since `before`: values that are new, or known from a further origin. */
-export function observationsSince(before: MissionState, after: MissionState): Observation[] {
-  const known = new Map([...rememberedValues(before.memory)].map((value) => [value.digest, value.origins]));
-  const fresh = new Map<Observation['origin'], string[]>();
-  for (const value of rememberedValues(after.memory)) {
-    const added = value.origins & ~(known.get(value.digest) ?? 0);
-    for (const origin of ['system', 'counterparty', 'text', 'echo'] as const) {
-      if ((added & ORIGIN[origin]) !== 0) fresh.set(origin, [...(fresh.get(origin) ?? []), value.digest]);
+export const WHOLE = '*';
+/** Digests in one observation. */
+const BATCH = 1000;
+const NAME_MAX = 256;
+
+/** Name of a step on the wire. */
+export function stepName(source: DeclaredSource): string {
+  return source.field === undefined ? source.action : `${source.action}#${source.field}`;
+}
+
+/** @param name as {@link stepName} gives it */
+export function stepOf(name: string): DeclaredSource {
+  const mark = name.indexOf('#');
+  return mark < 0 ? { action: name } : { action: name.slice(0, mark), field: name.slice(mark + 1) };
+}
+
+/** What a mission has been told of so far, as a state that the broker acknowledged; null for nothing. */
+export type Told = Pick<MissionState, 'memory' | 'linked_sources' | 'vouched_kinds' | 'pending'> | null;
+
+/** What was learned since `before`: values that are new, or known from a further origin, and facts of the mission. */
+export function observationsSince(before: Told, after: MissionState): Observation[] {
+  const fresh = new Map<string, string[]>();
+  if (after.memory !== before?.memory) collectValues(before?.memory ?? null, after, fresh);
+  const out: Observation[] = [];
+  for (const origin of OBSERVED) {
+    for (const [key, digests] of fresh) {
+      if (!key.startsWith(`${origin} `)) continue;
+      const field = key.slice(origin.length + 1);
+      for (let at = 0; at < digests.length; at += BATCH)
+        out.push({ origin, field, digests: digests.slice(at, at + BATCH) });
     }
   }
-  return [...fresh].flatMap(([origin, digests]) => {
-    const out: Observation[] = [];
-    for (let i = 0; i < digests.length; i += BATCH) {
-      out.push({ mission_id: after.mission_id, origin, digests: digests.slice(i, i + BATCH) });
+  return [...out, ...factsSince(before, after)];
+}
+
+function collectValues(
+  before: ProvenanceMemory | null,
+  after: MissionState,
+  fresh: Map<string, string[]>,
+): void {
+  const steps = after.sources.map(stepName);
+  const add = (origin: string, field: string, digest: string): void => {
+    const key = `${origin} ${field}`;
+    const known = fresh.get(key);
+    if (known === undefined) fresh.set(key, [digest]);
+    else known.push(digest);
+  };
+  for (const { digest, origins, vouched, text } of rememberedValues(after.memory)) {
+    const known = before === null ? null : recall(before, digest);
+    const added = origins & ~(known?.origins ?? 0);
+    for (const origin of [
+      'echo',
+      'repeated',
+      'ambiguous',
+      'system',
+      'counterparty',
+      'text',
+      'linked',
+    ] as const)
+      if ((added & ORIGIN[origin]) !== 0) add(origin, WHOLE, digest);
+    const vouching = vouched & ~(known?.vouched ?? 0);
+    const telling = text & ~(known?.text ?? 0);
+    if ((vouching | telling) === 0) continue;
+    for (let slot = 0; slot < MAX_SOURCES; slot++) {
+      const step = steps[slot];
+      if (step === undefined || step.length > NAME_MAX) continue;
+      if ((vouching & (1 << slot)) !== 0) add('vouched', step, digest);
+      if ((telling & (1 << slot)) !== 0) add('told', step, digest);
     }
-    return out;
-  });
+    if ((telling & LINKED_TEXT) !== 0) add('linked_text', WHOLE, digest);
+  }
 }
 
 /**
- * Takes in what another audience observed. Origins only ever add up: a digest that somebody heard from strangers
- * keeps that mark whatever else is said of it. `trusted` is whether the reporting verifier's word on vouched-for
- * fields is taken; without it only taint travels.
+ * Facts without digests: `linked_source` (the step returned a counterparty whom the mission names), `kind_<kind>` (the
+ * step vouches for destinations of that kind), `confirmable` (an effect was permitted that a code may complete).
  */
-export function applyObservation(
-  state: MissionState,
-  observation: Observation,
-  trusted: boolean,
-  limits: MemoryLimits = DEFAULT_MEMORY_LIMITS,
-): MissionState {
-  if (observation.mission_id !== state.mission_id) return state;
-  const strange = observation.origin === 'text' || observation.origin === 'echo';
-  if (!strange && !trusted) return state;
-  const writer = new MemoryWriter(state.memory, limits);
-  for (const digest of observation.digests) {
-    if (/^[0-9a-f]{12}$/.test(digest)) writer.add(digest, ORIGIN[observation.origin]);
+function factsSince(before: Told, after: MissionState): Observation[] {
+  const out: Observation[] = [];
+  const fact = (origin: string, field: string): void => {
+    if (field.length <= NAME_MAX) out.push({ origin, field, digests: [] });
+  };
+  for (const [slot, source] of after.sources.entries()) {
+    const bit = 1 << slot;
+    if ((after.linked_sources & ~(before?.linked_sources ?? 0) & bit) !== 0)
+      fact('linked_source', stepName(source));
+    const kinds = (after.vouched_kinds[slot] ?? 0) & ~(before?.vouched_kinds[slot] ?? 0);
+    for (const [at, kind] of SINK_KINDS.entries())
+      if ((kinds & (1 << at)) !== 0) fact(`kind_${kind}`, stepName(source));
   }
-  return { ...state, memory: writer.done(), tainted: state.tainted || observation.origin === 'text' };
+  if (after.pending > 0 && (before?.pending ?? 0) === 0) fact('confirmable', WHOLE);
+  return out;
 }
