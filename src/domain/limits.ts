@@ -1,7 +1,8 @@
 /**
  * Counted limits (wire profile 2.2): what verifiers count (calls, bytes out) is reserved by the broker when a token
- * is minted, carried in the token as an allotment, and divided over the verifiers' processes. Every rounding and
- * every loss is downward: what a token did not use, and what a crash hides, counts as used.
+ * is minted, carried in the token as an allotment, and divided over the verifiers' processes. What every process of
+ * an audience has told to be unused is given out again at that audience and nowhere else: whoever lies about it
+ * takes nothing from another. Every rounding and every loss is downward: what a crash hides counts as used.
  */
 import { type AuthoritySet, isResourceAccess } from './authority/index.ts';
 import { Denied, malformed } from './denial.ts';
@@ -17,16 +18,46 @@ export type CountedLimits = { readonly [Control in CountedControl]?: number };
 export interface Allowance {
   readonly control: CountedControl;
   readonly max: number;
-  /** In allotments of tokens, living and dead. */
+  /** Claimed by all audiences together. */
   readonly reserved: number;
+  readonly claims: readonly Claim[];
+}
+
+/** What one audience has of an allowance. */
+export interface Claim {
+  readonly audience: string;
+  /** In allotments, less what was told to be unused. */
+  readonly held: number;
+  /** The most that was ever held at once: what came back stays claimed, for this audience. */
+  readonly claimed: number;
+}
+
+/** What may still be given out at an audience; without one, at all of them together. */
+export function leftOf(allowance: Omit<Allowance, 'control'>, audience?: string): number {
+  let left = allowance.max - allowance.reserved;
+  for (const claim of allowance.claims)
+    if (audience === undefined || claim.audience === audience) left += claim.claimed - claim.held;
+  return Math.max(0, left);
 }
 
 /** Who counts for an audience. */
 export interface Counting {
-  /** Of all its verifiers together, at most: each spends an equal part of an allotment by itself. */
+  /**
+   * Of all verifiers that count by themselves, at most: each spends an equal part of an allotment. 0 where only the
+   * broker counts.
+   */
   readonly processes: number;
   /** Whether every one counts the bytes that it sends. */
   readonly bytes: boolean;
+}
+
+/** A verifier, as far as counting goes. */
+export interface CountingVerifier {
+  readonly audience: string;
+  readonly processes?: number;
+  readonly counts_bytes?: boolean;
+  /** It asks the broker for each call, and the broker counts. */
+  readonly asks?: boolean;
 }
 
 /** The smaller of what the agent declared and what the template allows, control by control. */
@@ -47,22 +78,18 @@ export function isLimited(limits: CountedLimits): boolean {
 }
 
 /** Who counts at an audience, or null unless each of its verifiers does: one that does not would spend unseen. */
-export function countingAt(
-  audience: string,
-  verifiers: readonly {
-    readonly audience: string;
-    readonly processes?: number;
-    readonly counts_bytes?: boolean;
-  }[],
-): Counting | null {
+export function countingAt(audience: string, verifiers: readonly CountingVerifier[]): Counting | null {
   const here = verifiers.filter((verifier) => verifier.audience === audience);
   if (here.length === 0) return null;
   let processes = 0;
   for (const verifier of here) {
+    if (verifier.asks === true) continue;
     if (verifier.processes === undefined) return null;
     processes += verifier.processes;
   }
-  return { processes, bytes: here.every((verifier) => verifier.counts_bytes === true) };
+  // Whoever asks before the answer is made cannot count it.
+  const bytes = here.every((verifier) => verifier.asks !== true && verifier.counts_bytes === true);
+  return { processes, bytes };
 }
 
 /**
@@ -123,11 +150,21 @@ export interface Taken {
   readonly amount: number;
 }
 
-interface Left {
+/** What one token carries of one limit, and what it takes for it out of the limits of the missions on its path. */
+export interface Allotment {
+  readonly control: CountedControl;
+  /** 0 where the broker counts each call by itself. */
+  readonly amount: number;
+  readonly taken: readonly Taken[];
+}
+
+interface Limit {
   readonly mission_id: string;
+  readonly control: CountedControl;
   readonly max: number;
   readonly fresh: boolean;
-  left: number;
+  reserved: number;
+  readonly claims: Map<string, Claim>;
 }
 
 /**
@@ -135,7 +172,7 @@ interface Left {
  * own: delegating never makes more of them.
  */
 export class Purse {
-  readonly #left = new Map<CountedControl, Left[]>();
+  readonly #limits = new Map<CountedControl, Limit[]>();
 
   /** @param accounts of the mission and of every mission above it */
   constructor(accounts: readonly Account[]) {
@@ -144,9 +181,15 @@ export class Purse {
         const max = limits[control];
         if (max === undefined) continue;
         const stored = allowances?.find((allowance) => allowance.control === control);
-        const left = Math.max(0, (stored?.max ?? max) - (stored?.reserved ?? 0));
-        const all = this.#left.get(control) ?? [];
-        this.#left.set(control, [...all, { mission_id, max, fresh: allowances === null, left }]);
+        const limit: Limit = {
+          mission_id,
+          control,
+          max: stored?.max ?? max,
+          fresh: allowances === null,
+          reserved: stored?.reserved ?? 0,
+          claims: new Map(stored?.claims.map((claim) => [claim.audience, claim])),
+        };
+        this.#limits.set(control, [...(this.#limits.get(control) ?? []), limit]);
       }
   }
 
@@ -155,27 +198,64 @@ export class Purse {
    * @param tokens how many tokens will share what is left, this one included
    * @throws Denied `unsupported_control` where nobody counts, `limit_exhausted` when nothing is left
    */
-  take(counting: Counting | null, tokens: number): readonly Taken[] {
-    const parts = [...this.#left].map(([control, all]) => {
+  take(audience: string, counting: Counting | null, tokens: number): readonly Allotment[] {
+    const planned = [...this.#limits].map(([control, limits]) => {
       if (!counts(counting, control)) throw unsupported(control);
-      const smallest = all.reduce((one, other) => (other.left < one.left ? other : one));
-      const amount = allotmentOf(smallest.left, tokens, counting.processes);
-      if (amount === null) throw exhausted(control, smallest, counting.processes);
-      return { control, all, amount };
+      const [left, limit] = scarcestOf(limits, audience);
+      // Where the broker counts, a token takes nothing beforehand: it must only find something left.
+      const amount =
+        counting.processes === 0 ? (left < 1 ? null : 0) : allotmentOf(left, tokens, counting.processes);
+      if (amount === null) throw exhausted(control, limit, counting.processes);
+      return { control, limits, amount };
     });
-    return parts.flatMap(({ control, all, amount }) =>
-      all.map((one) => {
-        one.left -= amount;
-        return { mission_id: one.mission_id, control, max: one.max, amount };
-      }),
-    );
+    return planned.map(({ control, limits, amount }) => {
+      if (amount > 0) for (const limit of limits) hold(limit, audience, amount);
+      const taken = amount === 0 ? [] : limits.map((limit) => takenOf(limit, amount));
+      return { control, amount, taken };
+    });
+  }
+
+  /**
+   * Takes one unit that the broker itself counts, such as a call at a gateway.
+   * @returns what it takes, or null when nothing is left
+   */
+  spend(audience: string, control: CountedControl): readonly Taken[] | null {
+    const limits = this.#limits.get(control) ?? [];
+    if (limits.some((limit) => leftAt(limit, audience) < 1)) return null;
+    for (const limit of limits) hold(limit, audience, 1);
+    return limits.map((limit) => takenOf(limit, 1));
   }
 }
 
-function exhausted(control: CountedControl, limit: Left, processes: number): Denied {
-  if (limit.fresh)
+function takenOf({ mission_id, control, max }: Limit, amount: number): Taken {
+  return { mission_id, control, max, amount };
+}
+
+function leftAt({ max, reserved, claims }: Limit, audience: string): number {
+  return leftOf({ max, reserved, claims: [...claims.values()] }, audience);
+}
+
+function scarcestOf(limits: readonly Limit[], audience: string): [number, Limit | null] {
+  let found: [number, Limit | null] = [Number.POSITIVE_INFINITY, null];
+  for (const limit of limits) {
+    const left = leftAt(limit, audience);
+    if (left < found[0]) found = [left, limit];
+  }
+  return found;
+}
+
+function hold(limit: Limit, audience: string, amount: number): void {
+  const claim = limit.claims.get(audience) ?? { audience, held: 0, claimed: 0 };
+  const held = claim.held + amount;
+  const claimed = Math.max(claim.claimed, held);
+  limit.reserved += claimed - claim.claimed;
+  limit.claims.set(audience, { audience, held, claimed });
+}
+
+function exhausted(control: CountedControl, limit: Limit | null, processes: number): Denied {
+  if (limit?.fresh === true)
     return malformed(
-      `${control} is too small to be divided: each token needs at least ${processes}, one for each process that checks calls`,
+      `${control} is too small to be divided: each token needs at least ${Math.max(1, processes)}, one for each process that checks calls`,
     );
   return new Denied({ tag: 'dead_mission', error: 'limit_exhausted' }, `${control} is used up`);
 }

@@ -1,7 +1,8 @@
 /** From a live mission to one token: claims, record, signature; in that order. */
 import { type AuthoritySet, effective } from '../domain/authority/index.ts';
 import { Denied } from '../domain/denial.ts';
-import { countingAt, type Purse, type Taken } from '../domain/limits.ts';
+import type { JsonObject } from '../domain/json.ts';
+import { type Allotment, type Counting, countingAt, type Purse } from '../domain/limits.ts';
 import type { Mission } from '../domain/mission.ts';
 import { tokenExpiry } from '../domain/mission.ts';
 import type { AudiencePolicy, TemplateDocument } from '../domain/policy.ts';
@@ -57,7 +58,8 @@ export function planToken(
     bearer ? BEARER_MAX_SECONDS : Number.POSITIVE_INFINITY,
   );
   const iat = Math.floor(now);
-  const allotted = allot(ports, request);
+  const counting = countingAt(audience.resource, ports.policy().verifiers);
+  const allotted = allot(ports, request, counting);
   const claims: TokenClaims = {
     iss: issuer,
     sub: mission.sub,
@@ -69,9 +71,7 @@ export function planToken(
     jti: ports.chance.id('cred'),
     ...(!bearer && { cnf: { jkt: mission.jkt } }),
     authorization_details: request.authority,
-    ...(allotted.length > 0 && {
-      limits: Object.fromEntries(allotted.map(({ control, amount }) => [control, amount])),
-    }),
+    ...(allotted.length > 0 && { limits: limitsOf(counting, allotted) }),
     mission: {
       id: mission.id,
       version: mission.version,
@@ -103,20 +103,43 @@ export function planToken(
     token_type: bearer ? 'Bearer' : 'DPoP',
     credential,
     write: { kind: 'insert_credential', credential },
-    reserves: allotted.map((part) => ({ kind: 'reserve_allotment', ...part })),
+    reserves: allotted.flatMap((allotment) => reservesOf(allotment, claims, counting?.processes ?? 0)),
   };
 }
 
 /** This token's part of each counted limit of the mission. */
-function allot(ports: Ports, request: Parameters<typeof planToken>[1]): readonly Taken[] {
+function allot(
+  ports: Ports,
+  request: Parameters<typeof planToken>[1],
+  counting: Counting | null,
+): readonly Allotment[] {
   const { mission, audience, purse, now } = request;
   if (purse === null) return [];
-  const policy = ports.policy();
   const available = effective(mission.authority, mission.containments);
-  return purse.take(
-    countingAt(audience.resource, policy.verifiers),
-    tokensToCome(policy, mission, available, now),
-  );
+  return purse.take(audience.resource, counting, tokensToCome(ports.policy(), mission, available, now));
+}
+
+/** What the token says of its allotments: by how many processes they are divided is settled with them. */
+function limitsOf(counting: Counting | null, allotted: readonly Allotment[]): JsonObject {
+  return {
+    ...Object.fromEntries(allotted.map(({ control, amount }) => [control, amount])),
+    ...(counting !== null && counting.processes > 0 && { processes: counting.processes }),
+  };
+}
+
+function reservesOf(allotment: Allotment, claims: TokenClaims, processes: number): readonly Write[] {
+  const { control, amount, taken } = allotment;
+  if (amount === 0) return [];
+  const { jti, iat, exp, aud: audience } = claims;
+  return [
+    ...taken.map((part): Write => ({ kind: 'reserve_allotment', audience, ...part })),
+    {
+      kind: 'insert_allotment',
+      mission_id: claims.mission.id,
+      audience,
+      allotment: { jti, control, amount, processes, issued_at: iat, expires_at: exp },
+    },
+  ];
 }
 
 /** Signs what has been recorded. */

@@ -3,6 +3,7 @@ import type { Containment } from '../domain/authority/index.ts';
 import type { Allowance, CountedControl } from '../domain/limits.ts';
 import type { Mission, MissionEvent, MissionState } from '../domain/mission.ts';
 import type { FeedEntry } from '../domain/revocation.ts';
+import type { Credit, OpenAllotment } from '../domain/settlement.ts';
 import type {
   AdminTokenRecord,
   AuditRecord,
@@ -91,17 +92,50 @@ export type Write =
    */
   | { readonly kind: 'taint'; readonly id: string }
   /**
-   * Takes a token's allotment out of a counted limit of its mission, in the group that records the token. Nothing is
-   * ever given back. Conflict `limit_exhausted` where less than `amount` is left, `mission_not_found`.
+   * Takes an amount out of a counted limit of a mission, for one audience: an allotment in the group that records its
+   * token, or what the broker counts itself. What came back from that audience is taken first. Conflict
+   * `limit_exhausted` where less than `amount` is left, `mission_not_found`.
    */
   | {
       readonly kind: 'reserve_allotment';
       readonly mission_id: string;
       readonly control: CountedControl;
+      readonly audience: string;
       /** The whole limit; counts when the first allotment is reserved. */
       readonly max: number;
       /** At least 1. */
       readonly amount: number;
+    }
+  /** What a token carries, open for settlement from then on. Conflict `mission_not_found`, `duplicate`. */
+  | {
+      readonly kind: 'insert_allotment';
+      readonly mission_id: string;
+      readonly audience: string;
+      readonly allotment: OpenAllotment & { readonly issued_at: number };
+    }
+  /**
+   * One run's word on allotments of its audience: each is credited at most once for each of its processes, and never
+   * more than it had. Those that are settled or gone already are left out. Conflict `repeated` if the run has spoken of
+   * anything after `from` before.
+   */
+  | {
+      readonly kind: 'settle_allotments';
+      readonly verifier_id: string;
+      readonly audience: string;
+      readonly run_id: string;
+      readonly from: number;
+      readonly through: number;
+      readonly at: number;
+      readonly credits: readonly Credit[];
+    }
+  /** Conflict `limit_exhausted` where the budget has less left; an amount that is no decimal is an error. */
+  | {
+      readonly kind: 'spend_budget';
+      readonly mission_id: string;
+      readonly currency: string;
+      /** The whole budget; counts when the first amount is spent. */
+      readonly max: string;
+      readonly amount: string;
     }
   | { readonly kind: 'insert_credential'; readonly credential: CredentialRecord }
   | { readonly kind: 'revoke_credential'; readonly id: string; readonly at: number }
@@ -289,6 +323,16 @@ export interface MissionQuery {
   readonly limit: number;
 }
 
+/** Open allotments of one audience that end in (`from`, `through`] and were issued in (`since`, `until`]. */
+export interface AllotmentQuery {
+  readonly audience: string;
+  readonly from: number;
+  readonly through: number;
+  readonly since: number;
+  readonly until: number;
+  readonly limit: number;
+}
+
 /** What is alive and would be ended: live missions, and unexpired credentials of theirs. */
 export interface BlastRadius {
   /** Exact. */
@@ -321,6 +365,12 @@ export interface Store {
 
   /** The counted limits of a mission of which something was given out. */
   allowances(mission_id: string): Promise<readonly Allowance[]>;
+  /** Allotments that one run's statement is about, the first to end first; at most `limit`, and those that end with the last. */
+  openAllotments(query: AllotmentQuery): Promise<readonly OpenAllotment[]>;
+  /** Null where nothing was spent of one. */
+  budget(
+    mission_id: string,
+  ): Promise<{ readonly currency: string; readonly max: string; readonly spent: string } | null>;
   credential(id: string): Promise<CredentialRecord | null>;
   credentials(mission_id: string): Promise<readonly CredentialRecord[]>;
   /** Every lease of the mission, oldest first. */

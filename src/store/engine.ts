@@ -78,7 +78,7 @@ export function openEngine(options: EngineOptions): Engine {
     ...recordWrites(db),
     ...reportWrites(db),
     ...leaseWrites(db),
-    ...allowanceWrites(db),
+    ...allowanceWrites(db, names),
   };
   const begin = db.prepare('begin immediate');
   const commit = db.prepare('commit');

@@ -147,67 +147,6 @@ export function storeConformance(name: string, factory: StoreFactory): void {
         expect(await conflictOf(store, derive(true))).toEqual(['derivations_exhausted', 0]);
       });
 
-      it('reserves allotments with their token, never past the limit and never twice', async () => {
-        const made = mission();
-        const other = mission();
-        const token = credential(made.id);
-        const reserve = (amount: number, max = 10, id = made.id): Write => ({
-          kind: 'reserve_allotment',
-          mission_id: id,
-          control: 'max_calls',
-          max,
-          amount,
-        });
-        await store.atomically([insert(made), insert(other), reserve(4)]);
-        // What cannot be reserved takes its token along.
-        expect(await conflictOf(store, { kind: 'insert_credential', credential: token }, reserve(7))).toEqual(
-          ['limit_exhausted', 1],
-        );
-        expect(await store.credential(token.id)).toBeNull();
-        // The limit is what it was at first, whatever a later token says.
-        expect(await conflictOf(store, reserve(7, 100))).toEqual(['limit_exhausted', 0]);
-        await store.atomically([
-          { ...reserve(5, 5), control: 'max_egress_volume' } as Write,
-          reserve(3),
-          reserve(3),
-        ]);
-        expect(await conflictOf(store, reserve(1))).toEqual(['limit_exhausted', 0]);
-        expect(await conflictOf(store, reserve(11, 10, other.id))).toEqual(['limit_exhausted', 0]);
-        expect(await conflictOf(store, reserve(1, 10, 'msn_unknown'))).toEqual(['mission_not_found', 0]);
-        for (const amount of [0, -1, 0.5, Number.NaN])
-          await expect(store.atomically([reserve(amount)])).rejects.toThrow('whole number');
-        store = await factory.reopen(store);
-        expect(await store.allowances(made.id)).toEqual([
-          { control: 'max_calls', max: 10, reserved: 10 },
-          { control: 'max_egress_volume', max: 5, reserved: 5 },
-        ]);
-        expect(await store.allowances(other.id)).toEqual([]);
-      });
-
-      it('counts allotments exactly, however many tokens are minted at once', async () => {
-        const made = mission();
-        const max = Number.MAX_SAFE_INTEGER;
-        const reserve = (amount: number): Write => ({
-          kind: 'reserve_allotment',
-          mission_id: made.id,
-          control: 'max_egress_volume',
-          max,
-          amount,
-        });
-        await store.atomically([insert(made), reserve(max - 7)]);
-        const tried = await Promise.allSettled(
-          Array.from({ length: 20 }, () => store.atomically([reserve(1)])),
-        );
-        expect(tried.filter(({ status }) => status === 'fulfilled')).toHaveLength(7);
-        expect(await store.allowances(made.id)).toEqual([
-          { control: 'max_egress_volume', max, reserved: max },
-        ]);
-        await store.atomically([revoke(made.id)]);
-        await store.prune(NOW + 200_000, KEEP_NOTHING);
-        expect(await store.mission(made.id)).toBeNull();
-        expect(await store.allowances(made.id)).toEqual([]);
-      });
-
       it('goes through the lifecycle and nowhere else, with a version a step', async () => {
         const made = mission();
         await store.atomically([insert(made)]);

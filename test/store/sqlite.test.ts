@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Store } from '../../src/ports.ts';
 import { openSqliteStore } from '../../src/store/sqlite.ts';
+import { allowanceConformance } from './allowances-conformance.ts';
 import { type StoreFactory, storeConformance } from './conformance.ts';
 import { reportConformance } from './reports-conformance.ts';
 
@@ -39,3 +40,4 @@ function sqliteFactory(): StoreFactory {
 
 storeConformance('SQLite', sqliteFactory());
 reportConformance('SQLite', sqliteFactory());
+allowanceConformance('SQLite', sqliteFactory());

@@ -54,6 +54,18 @@ function compareMagnitudes(a: string, b: string, start: number): number {
   return 0;
 }
 
+/** The exact sum of two decimals without a sign, in its shortest form. */
+export function addDecimals(a: string, b: string): string {
+  const sum = (unitsOf(a) + unitsOf(b)).toString().padStart(MAX_FRACTION + 1, '0');
+  return normalDecimal(`${sum.slice(0, -MAX_FRACTION)}.${sum.slice(-MAX_FRACTION)}`);
+}
+
+/** In units of the last digit that a decimal can have. */
+function unitsOf(text: string): bigint {
+  const point = digitsEnd(text, 0);
+  return BigInt(text.slice(0, point) + text.slice(point + 1).padEnd(MAX_FRACTION, '0'));
+}
+
 /** The shortest way to write the same value: no leading or trailing zeros, no negative zero. */
 export function normalDecimal(text: string): string {
   if (isZero(text)) return '0';
