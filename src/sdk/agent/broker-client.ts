@@ -175,7 +175,10 @@ export class BrokerClient {
         if (refusal === null && !isPassing(answer.status, null))
           throw new UnexpectedAnswer(`status ${answer.status}`);
         failure = {
-          why: refusal?.error ?? `status ${answer.status}`,
+          why:
+            refusal === null
+              ? `status ${answer.status}`
+              : `${refusal.error}${refusal.description === null ? '' : `: ${refusal.description}`}`,
           status: answer.status,
           retry_after_seconds: answer.retry_after_seconds,
         };
