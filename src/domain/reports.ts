@@ -3,6 +3,7 @@
  * Nothing here is believed because it is well formed; it only becomes safe to keep and to show.
  */
 import { isJsonObject, type JsonValue } from './json.ts';
+import { type ReportedVerdict, readVerdictReport } from './verdict-report.ts';
 
 /**
  * Whether the call's own proof stands behind an event. Only `valid` counts for automation; everything else is for
@@ -32,11 +33,17 @@ export interface DecisionEvent {
   readonly bytes?: number;
   /** The call's DPoP proof. */
   readonly proof?: string;
+  /** The token of the call, where its verdict asks for more than the denial: `ath` of the proof is checked with it. */
+  readonly access_token?: string;
+  /** What the behaviour rules found. */
+  readonly verdict?: ReportedVerdict;
 }
 
-/** {@link DecisionEvent} as kept: the proof is judged once and not stored. */
-export interface KeptDecision extends Omit<DecisionEvent, 'proof'> {
+/** {@link DecisionEvent} as kept: proof and token are judged once and not stored. */
+export interface KeptDecision extends Omit<DecisionEvent, 'proof' | 'access_token'> {
   readonly proof: ProofState;
+  /** When the agent made the proof, seconds by its clock; only of a valid one that names the event's own token. */
+  readonly proven_at?: number;
 }
 
 /** Where values that a mission has seen came from: digests only. */
@@ -55,6 +62,7 @@ const RESOURCE_MAX = 2048;
 const CODE_MAX = 64;
 const LABELS_MAX = 16;
 const PROOF_MAX = 4096;
+const TOKEN_MAX = 16_384;
 const DIGESTS_MAX = 1024;
 const DIGEST_MAX = 80;
 const KEYED = 'hmac-sha-256:';
@@ -64,7 +72,7 @@ const KEYED_LENGTH = KEYED.length + 43;
 export function readDecisionEvent(value: JsonValue): DecisionEvent | null {
   if (!isJsonObject(value)) return null;
   const { ts, jti, mission_id, seq, action, resource, decision, reason, latency_us } = value;
-  const { labels = [], outcome = '', parameters_digest, region, bytes, proof } = value;
+  const { labels = [], outcome = '', parameters_digest, region, bytes, proof, access_token } = value;
   if (!isAmount(ts) || !isText(jti, ID_MAX) || !isText(mission_id, ID_MAX) || !isCount(seq)) return null;
   if (!isText(action, NAME_MAX) || !isText(resource, RESOURCE_MAX) || !isCode(reason)) return null;
   if (decision !== 'permit' && decision !== 'deny') return null;
@@ -74,6 +82,10 @@ export function readDecisionEvent(value: JsonValue): DecisionEvent | null {
   if (region !== undefined && !isText(region, CODE_MAX)) return null;
   if (bytes !== undefined && !isCount(bytes)) return null;
   if (proof !== undefined && !isText(proof, PROOF_MAX)) return null;
+  if (access_token !== undefined && !isText(access_token, TOKEN_MAX)) return null;
+  const verdict =
+    value['verdict'] === undefined ? undefined : readVerdictReport(value['verdict'], { mission_id, action });
+  if (verdict === null) return null;
   return {
     ts,
     jti,
@@ -90,6 +102,8 @@ export function readDecisionEvent(value: JsonValue): DecisionEvent | null {
     ...(region !== undefined && { region }),
     ...(bytes !== undefined && { bytes }),
     ...(proof !== undefined && { proof }),
+    ...(access_token !== undefined && { access_token }),
+    ...(verdict !== undefined && { verdict }),
   };
 }
 

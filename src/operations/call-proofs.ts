@@ -2,14 +2,18 @@
  * Whether a reported call was really made by the holder of the mission's key: its DPoP proof, checked after the fact.
  * A verifier that invents denials or effects has no such proof, and one proof stands behind one event.
  *
- * The token itself is not known here, so that `ath` is not checked: a proof shows that this key called this audience
- * at about this time.
+ * Of most calls the token is not known here, so that `ath` is not checked: a proof shows that this key called this
+ * audience at about this time. Where a verdict asks for more than its denial, the event brings the token along, and
+ * the proof must be for exactly this token of this mission: one made under another mission of the same key, or for
+ * another audience, counts for nothing. Hashes of all tokens are not kept instead: that is a write for each token
+ * minted, for a question that is asked of one in many thousands.
  */
 import { createHash } from 'node:crypto';
 import { Denied } from '../domain/denial.ts';
 import { normalizeTarget, readProof } from '../domain/dpop.ts';
 import type { DecisionEvent, ProofState } from '../domain/reports.ts';
 import type { Ports } from '../ports.ts';
+import { TOKEN_TYP } from './mint.ts';
 
 /** Verifications a second and verifier: a tenth of a core. What comes on top is kept, and counts for display only. */
 const CHECKED_PER_SECOND = 1000;
@@ -24,8 +28,16 @@ const GENERATION_PROOFS = 100_000;
 
 export interface CallProofs {
   /** @param jkt the key of the mission that the event's token was minted for */
-  judge(event: DecisionEvent, verifier_id: string, jkt: string, now: number): Promise<ProofState>;
+  judge(event: DecisionEvent, verifier_id: string, jkt: string, now: number): Promise<JudgedProof>;
 }
+
+export interface JudgedProof {
+  readonly proof: ProofState;
+  /** When it was made, seconds by the agent's clock, for a valid one that names the event's own token. */
+  readonly proven_at: number | null;
+}
+
+const say = (proof: ProofState, proven_at: number | null = null): JudgedProof => ({ proof, proven_at });
 
 export function createCallProofs(ports: Ports): CallProofs {
   const budgets = new Map<string, { second: number; left: number }>();
@@ -44,29 +56,41 @@ export function createCallProofs(ports: Ports): CallProofs {
 
   return {
     async judge(event, verifier_id, jkt, now) {
-      if (event.proof === undefined) return 'absent';
-      if (event.ts < now - MAX_AGE_SECONDS || event.ts > now + MAX_AHEAD_SECONDS) return 'invalid';
+      if (event.proof === undefined) return say('absent');
+      if (event.ts < now - MAX_AGE_SECONDS || event.ts > now + MAX_AHEAD_SECONDS) return say('invalid');
       try {
         const { claims } = readProof(event.proof);
         const { htm, htu, ath } = claims;
-        if (typeof htm !== 'string' || typeof htu !== 'string' || typeof ath !== 'string') return 'invalid';
-        if (isElsewhere(ports, htu, verifier_id)) return 'invalid';
-        if (!spend(verifier_id, now)) return 'unchecked';
+        if (typeof htm !== 'string' || typeof htu !== 'string' || typeof ath !== 'string')
+          return say('invalid');
+        if (isElsewhere(ports, htu, verifier_id)) return say('invalid');
+        if (!spend(verifier_id, now)) return say('unchecked');
+        const named = await isOwnToken(ports, event, now);
+        if (named === false) return say('invalid');
         if (++in_turn % TURN === 0) await new Promise((turn) => setImmediate(turn));
         const proof = await ports.proofs.verify(event.proof, {
           method: htm,
           url: htu,
+          ...(event.access_token !== undefined && { access_token: event.access_token }),
           nonce: 'absent',
           now: event.ts,
         });
-        if (proof.jkt !== jkt) return 'invalid';
-        return used.add(`${jkt}.${proof.jti}`, now) ? 'valid' : 'repeated';
+        if (proof.jkt !== jkt) return say('invalid');
+        if (!used.add(`${jkt}.${proof.jti}`, now)) return say('repeated');
+        return say('valid', named === true ? proof.iat : null);
       } catch (cause) {
-        if (cause instanceof Denied) return 'invalid';
+        if (cause instanceof Denied) return say('invalid');
         throw cause;
       }
     },
   };
+}
+
+/** Whether the token that the event brings is the one that it speaks of; null where it brings none. */
+async function isOwnToken(ports: Ports, event: DecisionEvent, now: number): Promise<boolean | null> {
+  if (event.access_token === undefined) return null;
+  const claims = await ports.tokens.verify(event.access_token, TOKEN_TYP, now);
+  return claims !== null && claims.jti === event.jti && claims.mission.id === event.mission_id;
 }
 
 /** A proof made for the broker, or for an audience of somebody else, does not speak of a call here. */

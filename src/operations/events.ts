@@ -127,12 +127,12 @@ export function createReports(ports: Ports): Reports {
         dropped.foreign++;
         continue;
       }
-      const { proof: _proof, ...told } = event;
-      const proof = needsProof(event)
+      const { proof: _proof, access_token: _token, ...told } = event;
+      const { proof, proven_at } = needsProof(event)
         ? await proofs.judge(event, verifier.id, token.jkt, now)
-        : ('absent' as const);
+        : ({ proof: 'absent', proven_at: null } as const);
       if (proof === 'valid') proven++;
-      kept.push({ ...told, proof });
+      kept.push({ ...told, proof, ...(proven_at !== null && { proven_at }) });
     }
     return { kept, dropped, proven };
   }

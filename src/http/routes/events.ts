@@ -37,6 +37,22 @@ const eventSchema = z.looseObject({
     .string()
     .optional()
     .describe("The call's DPoP proof: without it a denial or effect is for display."),
+  access_token: z
+    .string()
+    .optional()
+    .describe(
+      'The token of the call, where its verdict asks for a response; checked with the proof, never kept.',
+    ),
+  verdict: z
+    .looseObject({
+      rule: z.string().nullable(),
+      decision: z.enum(['permit', 'deny']),
+      response: z.enum(['none', 'contain', 'suspend', 'revoke']),
+      enforced: z.boolean(),
+      evidence: z.string().optional(),
+    })
+    .optional()
+    .describe('What the behaviour rules found: classes, origins and versions, never a value.'),
 });
 
 const observationSchema = z.looseObject({

@@ -7,6 +7,7 @@ import { type Catalogue, hasLabel } from '../../behaviour/catalogue.ts';
 import { declaredActions, originFacts } from '../../behaviour/declare.ts';
 import { receiveCatalogue } from '../../behaviour/delivery.ts';
 import { judge as judgeStep } from '../../behaviour/engine.ts';
+import { recordEvidence } from '../../behaviour/evidence.ts';
 import { digestKey } from '../../behaviour/memory.ts';
 import { beginMission, type DeclaredAction, type MissionState } from '../../behaviour/mission.ts';
 import type { Call, Context } from '../../behaviour/proof.ts';
@@ -16,6 +17,7 @@ import type { VerdictRecord } from '../../behaviour/verdict.ts';
 import { type AuthoritySet, isResourceAccess } from '../../domain/authority/index.ts';
 import type { Bundle } from '../../domain/bundle.ts';
 import { isJsonObject, type JsonValue } from '../../domain/json.ts';
+import type { ReportedVerdict } from '../../domain/verdict-report.ts';
 import { AnswerIntake } from './answer-intake.ts';
 import type { GuardedCall } from './call.ts';
 import { denied, type GuardDenial } from './denial.ts';
@@ -58,6 +60,8 @@ interface Held {
 }
 
 const MISSIONS = 8_192;
+/** Refusals of one mission that come with their evidence. */
+const EXPLAINED = 32;
 /** Dropped missions that are remembered by name; beyond, every mission older than the last one forgotten counts. */
 const DROPPED = 65_536;
 
@@ -69,6 +73,7 @@ export class BehaviourJudge implements SequenceJudge {
   readonly #coming = new Map<string, Promise<GuardDenial | null>>();
   /** Missions created up to this time may have been dropped and forgotten. */
   #forgotten_until = Number.NEGATIVE_INFINITY;
+  #found: ReportedVerdict | null = null;
   #read: { readonly bundle: Bundle; readonly catalogue: Catalogue | null } | null = null;
 
   constructor(options: BehaviourOptions) {
@@ -109,6 +114,7 @@ export class BehaviourJudge implements SequenceJudge {
   }
 
   judge(call: GuardedCall, token: VerifiedToken): GuardDenial | null {
+    this.#found = null;
     const rules = this.#options.bundle()?.sequence_rules.length ?? 0;
     if (rules > 0) return denied('rules_unenforceable');
     let catalogue: Catalogue | null;
@@ -125,9 +131,17 @@ export class BehaviourJudge implements SequenceJudge {
     // The answer before went past us: whatever it said, the agent may have read it.
     if (held.unread) held.state = judgeStep(held.state, { type: 'taint' }, context).state;
     held.unread = false;
-    const step = judgeStep(held.state, { type: 'call', call: call as Call }, context);
+    const before = held.state;
+    const step = judgeStep(before, { type: 'call', call: call as Call }, context);
     const refused = step.verdict?.decision === 'deny' && this.#options.mode === 'enforce';
     held.state = step.state;
+    if (step.verdict !== null && step.verdict.record.findings.length > 0)
+      this.#found = {
+        record: step.verdict.record,
+        enforced: this.#options.mode === 'enforce',
+        // An agent that goes on being refused must not fill the broker's disk with why.
+        evidence: before.refusals < EXPLAINED ? recordEvidence(before, call as Call, context) : null,
+      };
     if (!refused) held.unread = this.#answersText(catalogue, call.action);
     if (step.verdict === null) return null;
     this.#tell(step.verdict.record, token);
@@ -135,6 +149,12 @@ export class BehaviourJudge implements SequenceJudge {
     const { code, retry } = step.verdict.agent;
     // Code and retry alone: the agent must not be able to probe the boundary.
     return denied(code, { retry, private_reason: step.verdict.record.rule ?? 'behaviour' });
+  }
+
+  takeVerdict(): ReportedVerdict | null {
+    const found = this.#found;
+    this.#found = null;
+    return found;
   }
 
   /** Whether this call is judged otherwise once the mission has read what strangers wrote, here or elsewhere. */

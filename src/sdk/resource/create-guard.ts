@@ -147,6 +147,7 @@ export function createGuard(options: CreateGuardOptions): RunningGuard {
           client,
           instance_id,
           what: options.events ?? 'all',
+          bundle_version: () => state.bundle?.version ?? null,
           ...(options.parameters_digest === undefined ? {} : { digest: options.parameters_digest }),
         });
   const guard = new Guard({

@@ -4,9 +4,11 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { JsonObject, JsonValue } from '../../domain/json.ts';
+import { verdictReport } from '../../domain/verdict-report.ts';
 import type { BrokerClient } from './broker-client.ts';
 import type { GuardedCall } from './call.ts';
 import type { DecisionFacts, DecisionObserver, Verdict } from './guard.ts';
+import { readAuthorization } from './stages/credential.ts';
 import type { VerifiedToken } from './token.ts';
 
 export interface DecisionEventsOptions {
@@ -14,6 +16,8 @@ export interface DecisionEventsOptions {
   readonly instance_id: string;
   /** Which decisions are sent. Default `all`. */
   readonly what?: 'all' | 'denials';
+  /** Of the bundle that calls are judged by now. */
+  readonly bundle_version?: () => string | null;
   /** Events waiting at most; the oldest permits are lost first. Default 20,000. */
   readonly capacity?: number;
   /**
@@ -28,14 +32,25 @@ const BATCH_EVENTS = 1_000;
 const CAPACITY = 20_000;
 /** A batch that was not taken is tried again this often, with the next ones behind it. */
 const TRIES = 3;
+/** Evidence and tokens that wait, in characters; what comes on top goes without. A batch has a quarter of it. */
+const HEAVY_CHARS = 4_194_304;
 
 /** One decision on the wire. */
 type DecisionEvent = Record<string, JsonValue>;
 
+interface Waiting {
+  readonly event: DecisionEvent;
+  /** Which bundle judged it: a batch names one. */
+  readonly bundle_version: string | null;
+  /** Characters of what only some events carry. */
+  readonly heavy: number;
+}
+
 export class DecisionEvents implements DecisionObserver {
   readonly #options: DecisionEventsOptions;
   readonly #capacity: number;
-  #waiting: DecisionEvent[] = [];
+  #waiting: Waiting[] = [];
+  #heavy = 0;
   #seq = 0;
   #lost = 0;
   #timer: NodeJS.Timeout | null = null;
@@ -64,9 +79,9 @@ export class DecisionEvents implements DecisionObserver {
     if (this.#waiting.length >= this.#capacity) {
       this.#lost++;
       if (verdict.permitted) return;
-      this.#waiting.shift();
+      this.#heavy -= this.#waiting.shift()?.heavy ?? 0;
     }
-    this.#waiting.push(this.#eventOf(call, token, verdict, facts));
+    this.#push(this.#eventOf(call, token, verdict, facts), call, facts);
     if (verdict.permitted) this.#schedule();
     else this.#now();
   }
@@ -102,6 +117,24 @@ export class DecisionEvents implements DecisionObserver {
     const counts = !verdict.permitted || facts.labels.length > 0;
     if (counts && call.proof !== undefined) event['proof'] = call.proof;
     return event;
+  }
+
+  /** The verdict goes with its event; where it asks for more than the denial, so does the token that the proof names. */
+  #push(event: DecisionEvent, call: GuardedCall, { verdict }: DecisionFacts): void {
+    let heavy = 0;
+    if (verdict !== undefined) {
+      const room = this.#heavy < HEAVY_CHARS;
+      event['verdict'] = verdictReport(room ? verdict : { ...verdict, evidence: null });
+      if (room) heavy += verdict.evidence?.length ?? 0;
+      const asks = verdict.enforced && verdict.record.response !== 'none' && event['proof'] !== undefined;
+      const presented = asks ? readAuthorization(call.authorization ?? '') : null;
+      if (room && presented?.scheme === 'DPoP') {
+        event['access_token'] = presented.token;
+        heavy += presented.token.length;
+      }
+    }
+    this.#heavy += heavy;
+    this.#waiting.push({ event, bundle_version: this.#options.bundle_version?.() ?? null, heavy });
   }
 
   /** A digest that cannot be made keeps no event from being sent. */
@@ -140,12 +173,32 @@ export class DecisionEvents implements DecisionObserver {
 
   async #send(): Promise<void> {
     while (this.#waiting.length > 0) {
-      const events = this.#waiting.slice(0, BATCH_EVENTS);
-      this.#waiting = this.#waiting.slice(events.length);
-      const lost = this.#lost;
-      const batch = { batch_id: randomUUID(), instance_id: this.#options.instance_id, lost, events };
-      if (!(await this.#deliver(batch))) this.#lost += events.length;
+      const taken = this.#take();
+      const batch = {
+        batch_id: randomUUID(),
+        instance_id: this.#options.instance_id,
+        lost: this.#lost,
+        ...(taken.bundle_version !== null && { bundle_version: taken.bundle_version }),
+        events: taken.events,
+      };
+      if (!(await this.#deliver(batch))) this.#lost += taken.events.length;
     }
+  }
+
+  /** The longest run that fits one batch and was judged by one bundle. */
+  #take(): { readonly events: DecisionEvent[]; readonly bundle_version: string | null } {
+    const bundle_version = this.#waiting[0]?.bundle_version ?? null;
+    const events: DecisionEvent[] = [];
+    let heavy = 0;
+    for (const waiting of this.#waiting) {
+      const full = events.length === BATCH_EVENTS || heavy + waiting.heavy > HEAVY_CHARS / 4;
+      if (waiting.bundle_version !== bundle_version || (full && events.length > 0)) break;
+      events.push(waiting.event);
+      heavy += waiting.heavy;
+    }
+    this.#waiting = this.#waiting.slice(events.length);
+    this.#heavy -= heavy;
+    return { events, bundle_version };
   }
 
   async #deliver(json: JsonValue): Promise<boolean> {

@@ -2,6 +2,7 @@
  * The guard: judges one call, in one turn, without the network. Framework-free; adapters build the call and send the
  * answer. Whatever goes wrong in here denies.
  */
+import type { ReportedVerdict } from '../../domain/verdict-report.ts';
 import type { GuardedCall } from './call.ts';
 import { answerOf, type DenialAnswer, denied, type GuardDenial } from './denial.ts';
 import type { ResourceMetadata } from './metadata.ts';
@@ -24,6 +25,8 @@ export interface DecisionFacts {
   readonly ts: number;
   readonly latency_us: number;
   readonly labels: readonly string[];
+  /** What the behaviour rules found, where they found something. */
+  readonly verdict?: ReportedVerdict;
 }
 
 /** Asks the broker for its word on one call (the whole tree's history). Rejects when it cannot be had. */
@@ -49,6 +52,8 @@ export class Guard {
   readonly #now: () => number;
   readonly #observer: DecisionObserver | null;
   readonly #ask: AskBroker | null;
+  /** Of calls that are judged and not yet reported. */
+  readonly #verdicts = new WeakMap<GuardedCall, ReportedVerdict>();
 
   constructor(options: GuardOptions) {
     this.metadata = options.metadata;
@@ -176,11 +181,12 @@ export class Guard {
   ): GuardDenial | null {
     try {
       const call = this.#state.sequence?.locate?.(given, token) ?? given;
-      for (let at = 0; at < stages.length; at++) {
-        const denial = stages[at]?.judge(call, token, this.#state, now) ?? null;
-        if (denial !== null) return denial;
-      }
-      return null;
+      let denial: GuardDenial | null = null;
+      for (let at = 0; at < stages.length && denial === null; at++)
+        denial = stages[at]?.judge(call, token, this.#state, now) ?? null;
+      const found = this.#state.sequence?.takeVerdict?.() ?? null;
+      if (found !== null && this.#observer !== null) this.#verdicts.set(given, found);
+      return denial;
     } catch (error) {
       return failed(error);
     }
@@ -195,10 +201,12 @@ export class Guard {
   ): Verdict {
     if (this.#observer === null) return verdict;
     try {
+      const found = this.#verdicts.get(call);
       this.#observer.decided(call, token, verdict, {
         ts: now,
         latency_us: (performance.now() - started) * 1000,
         labels: this.#state.labelsOf(call.action),
+        ...(found !== undefined && { verdict: found }),
       });
     } catch {
       // An observer's fault neither permits nor denies.

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { type Bundle, CONSEQUENTIAL } from '../../domain/bundle.ts';
 import { RevocationSet } from '../../domain/revocation-set.ts';
+import type { ReportedVerdict } from '../../domain/verdict-report.ts';
 import { Allotments } from './allotments.ts';
 import { AuthorityPool } from './authority-pool.ts';
 import type { GuardedCall } from './call.ts';
@@ -22,6 +23,8 @@ export interface SequenceJudge {
   prepare?(token: VerifiedToken, call: GuardedCall): Promise<GuardDenial | null> | null;
   /** The call with what is known of its values' origins, for `origin` constraints. */
   locate?(call: GuardedCall, token: VerifiedToken): GuardedCall;
+  /** Takes what {@link judge} found in this turn, if there is anything to tell of it; a second time, null. */
+  takeVerdict?(): ReportedVerdict | null;
   /** Takes in the answer of a permitted call; null where answers are of no interest. */
   openAnswer?(call: GuardedCall, token: VerifiedToken): AnswerReader | null;
 }
