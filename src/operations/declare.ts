@@ -116,23 +116,20 @@ async function grantAll(
 }
 
 /** All or nothing: a mission of which one credential could not be made ends, and with it whatever was made. */
-async function issueOrEnd(
+function issueOrEnd(
   ports: Ports,
   mission: Mission,
   leases: readonly PlannedLease[],
 ): Promise<readonly LiveLease[]> {
-  try {
-    return await issueLeases(ports, mission, leases);
-  } catch (cause) {
-    // The same declaration came again meanwhile, and that request goes on with the mission.
-    if (cause instanceof Denied && cause.denial.tag === 'conflict') throw cause;
-    const by = { actor: 'broker', reason: 'not every credential of its bundle could be made' };
-    await intervene(ports, mission.id, 'revoke', by, 'completed').catch((later: unknown) => {
-      // Somebody else ended it first.
-      if (!(later instanceof Denied)) throw later;
-    });
-    throw cause;
-  }
+  return issueLeases(ports, mission, leases, {
+    async abandon() {
+      const by = { actor: 'broker', reason: 'not every credential of its bundle could be made' };
+      await intervene(ports, mission.id, 'revoke', by, 'completed').catch((cause: unknown) => {
+        // Somebody else ended it first.
+        if (!(cause instanceof Denied)) throw cause;
+      });
+    },
+  });
 }
 
 /** A repeated `POST /missions`: the same mission, every token anew, provider credentials replaced. */
@@ -187,7 +184,7 @@ async function mintAgain(
     const current = { ...mission, derivations: mission.derivations + counted, last_attested_at: now };
     const narrowed = narrowedAtCreation(ports, mission, template.document, declared);
     // A repetition that fails leaves the agent what it had.
-    const live = await issueLeases(ports, mission, leases, before.replaced);
+    const live = await issueLeases(ports, mission, leases, { replaced: before.replaced });
     return { manifest: await deliver(ports, current, planned, live, now), narrowed };
   }
 }

@@ -141,6 +141,13 @@ export function takeOver(
   };
 }
 
+export interface IssueTerms {
+  /** Live until these are, and not a moment longer. */
+  readonly replaced?: readonly LeaseRecord[];
+  /** Ends what is worth nothing without these, before they are undone; not called where another request goes on. */
+  readonly abandon?: () => Promise<void>;
+}
+
 /**
  * Issues all at once; they become live in one transaction, in which what they replace stops being so. If one fails,
  * every one of them is revoked before this throws, as far as counterparts answer, what is left is tried again, and
@@ -151,20 +158,28 @@ export async function issueLeases(
   ports: Ports,
   mission: Mission,
   planned: readonly PlannedLease[],
-  replaced: readonly LeaseRecord[] = [],
+  terms: IssueTerms = {},
 ): Promise<readonly LiveLease[]> {
   if (planned.length === 0) return [];
+  const replaced = terms.replaced ?? [];
   const outcomes = await Promise.allSettled(planned.map((one) => issueOne(ports, mission, one)));
   const made = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
   const failed = outcomes.findIndex(({ status }) => status === 'rejected');
-  const fault: PromiseSettledResult<Made> | undefined = outcomes[failed];
+  const outcome: PromiseSettledResult<Made> | undefined = outcomes[failed];
   try {
-    if (fault?.status === 'rejected') throw fault.reason;
+    if (outcome?.status === 'rejected') throw outcome.reason;
     await activate(ports, mission, made, replaced);
   } catch (cause) {
-    await giveUp(ports, mission.id, made, planned);
+    await mark(ports, made, planned);
     const type = planned[Math.max(0, failed)]?.lease.type ?? 'provider';
-    throw await refusal(ports, mission, planned, replaced, type, cause);
+    const refused = await refusal(ports, mission, planned, replaced, type, cause);
+    const goes_on = refused instanceof Denied && refused.denial.tag === 'conflict';
+    try {
+      if (!goes_on) await terms.abandon?.();
+    } finally {
+      await tendNow(ports, mission.id, idsOf(planned));
+    }
+    throw refused;
   }
   // Not live any more on record; now they end.
   await tendNow(
@@ -177,6 +192,10 @@ export async function issueLeases(
     credential,
     deliver: issued.deliver,
   }));
+}
+
+function idsOf(planned: readonly PlannedLease[]): readonly string[] {
+  return planned.map(({ lease }) => lease.id);
 }
 
 interface Made {
@@ -267,28 +286,21 @@ function liveWrites(mission: Mission, { lease, issued, credential }: Made, at: n
   ];
 }
 
-/** Ends what was made of a set that failed: at once, whatever the store says, and on record. */
-async function giveUp(
-  ports: Ports,
-  mission_id: string,
-  made: readonly Made[],
-  planned: readonly PlannedLease[],
-): Promise<void> {
-  const ids = planned.map(({ lease }) => lease.id);
+/** A set that failed is to be revoked, on record; where the store does not take that, it is revoked here and now. */
+async function mark(ports: Ports, made: readonly Made[], planned: readonly PlannedLease[]): Promise<void> {
   try {
-    for (const id of ids)
+    for (const id of idsOf(planned))
       await quietly(
         ports.store.atomically([
           { kind: 'update_lease', id, from: OPEN, set: { state: 'revoking', next_at: 0 } },
         ]),
       );
   } catch (cause) {
-    // The store is gone, the credentials are not. If this fails as well, each pending lease says what to revoke.
+    // If this fails as well, each pending lease says what to revoke.
     const now = ports.clock.now();
     await Promise.allSettled(made.map(({ provider, issued }) => provider.revoke(issued.revocation, now)));
     throw cause;
   }
-  await tendNow(ports, mission_id, ids);
 }
 
 /** What to answer instead of credentials. A mission that changed while they were made got none of them. */
@@ -303,7 +315,7 @@ async function refusal(
   const current = await ports.store.mission(mission.id);
   const state = current === null ? 'revoked' : stateAt(current, ports.clock.now());
   if (state !== 'active') return new Denied({ tag: 'dead_mission', error: missionError(state) });
-  const known = new Set([...planned.map(({ lease }) => lease.id), ...replaced.map(({ id }) => id)]);
+  const known = new Set([...idsOf(planned), ...replaced.map(({ id }) => id)]);
   const keys = new Set(planned.map(({ lease }) => canonicalize(lease.entry)));
   const superseded = (await ports.store.leases(mission.id)).some(
     ({ id, state: lives, entry }) =>

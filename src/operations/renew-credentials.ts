@@ -60,7 +60,7 @@ export async function renewCredentials(
     attested(ports, evidence, now, { mission_id: request.mission_id }),
     async () => {
       const { mission, planned, replaced } = await takeTurn(ports, request, evidence, verified, now);
-      const live = await issueLeases(ports, mission, planned, replaced);
+      const live = await issueLeases(ports, mission, planned, { replaced });
       return answer(ports, mission, request.ids, live);
     },
   );
