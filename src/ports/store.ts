@@ -375,6 +375,8 @@ export interface Store {
   credentials(mission_id: string): Promise<readonly CredentialRecord[]>;
   /** Every lease of the mission, oldest first. */
   leases(mission_id: string): Promise<readonly LeaseRecord[]>;
+  /** Leases on one target that are not gone, oldest first: for a person who asks what an act there would end. */
+  openLeases(type: string, target: string, limit: number): Promise<readonly LeaseRecord[]>;
   /** Leases of one type that are not gone and whose `next_at` has come, longest waiting first. */
   leasesDue(type: string, now: number, limit: number): Promise<readonly LeaseRecord[]>;
 

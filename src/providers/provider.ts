@@ -87,6 +87,13 @@ export interface Provider<E extends ProviderEntry = ProviderEntry> {
    * @throws ProviderFault and has revoked nothing that it does not say
    */
   revoke(revocation: Revocation, now: number, reach?: 'lease' | 'mission'): Promise<Residual>;
+  /**
+   * Where a counterpart has no room for one revocation more: ends everything of one target that was issued before,
+   * whoever has it. The same time again changes nothing. Absent where revocations always have room.
+   * @param issued_before seconds since the epoch
+   * @throws ProviderFault, or Denied for a target that is not configured
+   */
+  denyOlder?(target: string, issued_before: number, now: number): Promise<Residual>;
   /** What a revocation now would leave, without asking anyone: for manifests and previews. */
   residual(expires_at: number, now: number): Residual;
   /** Closes connections. */

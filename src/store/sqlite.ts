@@ -97,6 +97,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     credential: async (id) => missions.credential(id),
     credentials: async (mission_id) => missions.credentials(mission_id),
     leases: async (mission_id) => leases.leases(mission_id),
+    openLeases: async (type, target, limit) => leases.openLeases(type, target, limit),
     leasesDue: async (type, now, limit) => leases.leasesDue(type, now, limit),
     template: async (id, hash) => records.template(id, hash),
     approvedTemplate: async (id) => records.approvedTemplate(id),

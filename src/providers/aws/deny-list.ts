@@ -12,7 +12,6 @@ import {
   PutRolePolicyCommand,
 } from '@aws-sdk/client-iam';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../domain/json.ts';
-import { rfc3339 } from '../../domain/reader.ts';
 import { ProviderFault } from '../provider.ts';
 import { type Denial, denies, type Mark, sizeOf, withDenials, withOlderDenied } from './deny-policy.ts';
 import { faultOf, isAbsent, isFull, PROVIDER } from './faults.ts';
@@ -60,17 +59,21 @@ export class DenyLists {
 
   /**
    * The way out of a full list: every session of the role that was issued before now is denied, also those of
-   * other missions. It makes room, since the missions on the list are covered by it.
-   * @param ends_at when the longest session of the role is over
+   * other missions. It makes room, since the missions on the list are covered by it. The same `issued_before` again
+   * changes nothing.
+   * @param ends_at when the longest such session of the role is over
    */
-  async denyOlder(role: string, ends_at: number, now: number): Promise<void> {
+  async denyOlder(role: string, issued_before: number, ends_at: number, now: number): Promise<void> {
+    const { mark, max_characters, timeout_ms } = this.#options;
     let fault: ProviderFault | null = null;
     await this.#after(role, async () => {
       try {
         const current = await this.#get(role);
-        await this.#put(role, withOlderDenied(current, rfc3339(now), ends_at, this.#options.mark, now));
+        // Half of it: the next revocations need room as well.
+        const room = max_characters / 2;
+        await this.#put(role, withOlderDenied(current, issued_before, ends_at, mark, now, room));
       } catch (cause) {
-        fault = faultOf(cause, 'denying older sessions', this.#options.timeout_ms);
+        fault = isFull(cause) ? full() : faultOf(cause, 'denying older sessions', timeout_ms);
       }
     });
     if (fault !== null) throw fault;

@@ -6,6 +6,7 @@
  */
 
 import { isJsonObject, type JsonObject, type JsonValue } from '../../domain/json.ts';
+import { instant, rfc3339 } from '../../domain/reader.ts';
 
 /** How sessions are told apart: by session tags, or by what STS calls the source identity. */
 export type Mark = 'session_tag' | 'source_identity';
@@ -54,21 +55,45 @@ export function withDenials(
   return write(contents, mark);
 }
 
-/** The document with every session denied that was issued before `issued_before`, whoever's it is. */
+/** Denials of sessions that may be this young stay on the list: STS's clock may be ahead of ours. */
+const SKEW_SECONDS = 60;
+
+/**
+ * The document with every session denied that was issued before `issued_before`, whoever's it is. An earlier such
+ * denial is only ever widened. Where that leaves more than `room` characters, denials that it covers leave the
+ * document, those that would end first before others.
+ * @param issued_before seconds since the epoch, rounded up: STS tells the second of an issue
+ * @param ends_at when the longest session of the role that was issued before is over
+ */
 export function withOlderDenied(
   document: JsonObject | null,
-  issued_before: string,
+  issued_before: number,
   ends_at: number,
   mark: Mark,
   now: number,
+  room = Number.POSITIVE_INFINITY,
 ): JsonObject {
   const contents = read(document, now);
+  if (ends_at <= now) return write(contents, mark);
+  const before = Math.max(Math.ceil(issued_before), ...contents.older.map(issuedBeforeIn));
+  const end = Math.max(Math.ceil(ends_at), ...contents.older.map((one) => endOf(one)));
   const statement: JsonObject = {
-    Sid: `${OLDER}${Math.ceil(ends_at)}`,
+    Sid: `${OLDER}${end}`,
     ...DENY,
-    Condition: { DateLessThan: { 'aws:TokenIssueTime': issued_before } },
+    Condition: { DateLessThan: { 'aws:TokenIssueTime': rfc3339(before) } },
   };
-  return write({ ...contents, older: [statement] }, mark);
+  const next = { ...contents, older: [statement] };
+  let written = write(next, mark);
+  // Said again later, it says nothing of what was issued since.
+  if (before < now - SKEW_SECONDS) return written;
+  const all = (['mission', 'lease'] as const).flatMap((kind) => [...next.ends[kind].values()]);
+  for (const first of [...new Set(all)].sort((a, b) => a - b)) {
+    if (sizeOf(written) <= room) break;
+    for (const ids of Object.values(next.ends))
+      for (const [id, until] of ids) if (until === first) ids.delete(id);
+    written = write(next, mark);
+  }
+  return written;
 }
 
 /** What IAM counts against 10,240 a role: characters without white space, of which compact JSON has none. */
@@ -105,6 +130,18 @@ function read(document: JsonObject | null, now: number): Contents {
     else for (const id of idsIn(statement)) ends[kind].set(id, end);
   }
   return { foreign, older, ends };
+}
+
+function endOf(statement: JsonValue): number {
+  return endIn(isJsonObject(statement) ? statement['Sid'] : undefined, OLDER) ?? 0;
+}
+
+/** Seconds; 0 where it cannot be read. */
+function issuedBeforeIn(statement: JsonValue): number {
+  const condition = isJsonObject(statement) ? statement['Condition'] : undefined;
+  const dates = isJsonObject(condition) ? condition['DateLessThan'] : undefined;
+  const time = isJsonObject(dates) ? dates['aws:TokenIssueTime'] : undefined;
+  return (typeof time === 'string' && instant(time)) || 0;
 }
 
 function endIn(sid: JsonValue | undefined, prefix: string): number | null {

@@ -69,11 +69,7 @@ export interface AwsSessionOptions {
 }
 
 export interface AwsSessions extends Provider<AwsSession> {
-  /**
-   * Denies every session of the role that was issued before `now`, whoever's it is: the alternative when the
-   * deny list is full. @throws ProviderFault
-   */
-  denyOlder(role: string, now: number): Promise<Residual>;
+  denyOlder: NonNullable<Provider<AwsSession>['denyOlder']>;
 }
 
 /** Clocks differ: what is denied is denied this much longer than its session policy allows anything. */
@@ -238,7 +234,7 @@ export function createAwsSessions(options: AwsSessionOptions): AwsSessions {
         await deny_lists.deny(role, { kind: reach, id, ends_at }, now);
       } catch (cause) {
         throw cause instanceof ProviderFault && cause.code === 'deny_list_full'
-          ? fullOf(role, works_until, now)
+          ? fullOf(role, works_until, now, propagation_seconds)
           : cause;
       }
       return residualAt(works_until, now);
@@ -246,10 +242,10 @@ export function createAwsSessions(options: AwsSessionOptions): AwsSessions {
 
     residual: residualAt,
 
-    async denyOlder(role, now) {
+    async denyOlder(role, issued_before, now) {
       const { max_session_seconds } = roleOf(role);
-      const ends_at = now + max_session_seconds + SLACK_SECONDS;
-      await deny_lists.denyOlder(role, ends_at, now);
+      const ends_at = issued_before + max_session_seconds + SLACK_SECONDS;
+      await deny_lists.denyOlder(role, issued_before, ends_at, now);
       return residualAt(ends_at, now);
     },
 
@@ -324,7 +320,7 @@ function tagValue(text: string): string {
     .join('');
 }
 
-function fullOf(role: string, ends_at: number, now: number): ProviderFault {
+function fullOf(role: string, ends_at: number, now: number, propagation_seconds: number): ProviderFault {
   return new ProviderFault(PROVIDER, 'deny_list_full', 'the deny policy on the role has no room', {
     retry: true,
     residual: {
@@ -335,6 +331,8 @@ function fullOf(role: string, ends_at: number, now: number): ProviderFault {
       kind: 'deny_older_sessions',
       role,
       issued_before: rfc3339(now),
+      effective_within_seconds: propagation_seconds,
+      command: `sortie aws deny-older ${role} --dry-run`,
       blast_radius: 'every session of this role that was issued before, also those of other missions',
     },
   });

@@ -13,6 +13,7 @@ interface LeaseRow extends Omit<LeaseRecord, 'state' | 'entry' | 'revocation'> {
 export interface LeaseReads {
   leases(mission_id: string): readonly LeaseRecord[];
   leasesDue(type: string, now: number, limit: number): readonly LeaseRecord[];
+  openLeases(type: string, target: string, limit: number): readonly LeaseRecord[];
 }
 
 export function leaseReads(db: Connection): LeaseReads {
@@ -22,7 +23,11 @@ export function leaseReads(db: Connection): LeaseReads {
   const due = db.prepare<[number, string, number], LeaseRow>(
     'select * from leases where state < 3 and next_at <= ? and type = ? order by next_at limit ?',
   );
+  const open = db.prepare<[string, string, number], LeaseRow>(
+    'select * from leases where state < 3 and type = ? and target = ? order by created_at, id limit ?',
+  );
   return {
+    openLeases: (type, target, limit) => open.all(type, target, limit).map(fromRow),
     leases: (mission_id) => ofMission.all(mission_id).map(fromRow),
     leasesDue: (type, now, limit) => due.all(now, type, limit).map(fromRow),
   };

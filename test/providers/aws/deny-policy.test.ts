@@ -113,18 +113,47 @@ describe('the deny policy', () => {
   });
 
   it('can deny every older session instead, which stays until the longest of them is over', () => {
-    const document = withOlderDenied(null, '2026-11-22T04:00:00Z', NOW + 3660, 'session_tag', NOW);
+    const document = withOlderDenied(null, NOW - 0.5, NOW + 3660, 'session_tag', NOW);
     expect(statements(document)).toEqual([
       {
         Sid: `SortieOlderUntil${NOW + 3660}`,
         Effect: 'Deny',
         Action: '*',
         Resource: '*',
-        Condition: { DateLessThan: { 'aws:TokenIssueTime': '2026-11-22T04:00:00Z' } },
+        Condition: {
+          DateLessThan: { 'aws:TokenIssueTime': new Date(NOW * 1000).toISOString().replace('.000', '') },
+        },
       },
     ]);
     const with_more = withDenials(document, [mission('msn_a', NOW + 9000)], 'session_tag', NOW);
     expect(statements(with_more)).toHaveLength(2);
     expect(statements(withDenials(with_more, [], 'session_tag', NOW + 3661))).toHaveLength(1);
+  });
+
+  it('makes room where it must, and only of what it covers', () => {
+    const many = Array.from({ length: 40 }, (_, n) => mission(`msn_${n}`, NOW + 100 + n * 300));
+    const full = withDenials(null, many, 'session_tag', NOW);
+    const whole = withOlderDenied(full, NOW, NOW + 3660, 'session_tag', NOW, 10_240);
+    for (const denial of many) expect(denies(whole, denial, NOW)).toBe(true);
+    const cut = withOlderDenied(full, NOW, NOW + 3660, 'session_tag', NOW, 900);
+    expect(sizeOf(cut)).toBeLessThanOrEqual(900);
+    expect(JSON.stringify(cut)).toContain('aws:TokenIssueTime');
+    // Those that end last were issued last, and stay longest.
+    expect(denies(cut, mission('msn_0'), NOW)).toBe(false);
+    expect(denies(cut, mission('msn_39'), NOW)).toBe(true);
+  });
+
+  it('repeated much later it lets nothing go that was denied since, and denies nothing newer', () => {
+    const since = withDenials(null, [mission('msn_new', NOW + 3000)], 'session_tag', NOW);
+    const again = withOlderDenied(since, NOW - 600, NOW + 3060, 'session_tag', NOW, 10);
+    expect(denies(again, mission('msn_new'), NOW)).toBe(true);
+    expect(JSON.stringify(again)).toContain(new Date((NOW - 600) * 1000).toISOString().slice(0, 19));
+    // Long over: there is nothing to say.
+    expect(statements(withOlderDenied(null, NOW - 9000, NOW - 5000, 'session_tag', NOW))).toEqual([]);
+  });
+
+  it('only ever widens', () => {
+    const wide = withOlderDenied(null, NOW, NOW + 3660, 'session_tag', NOW);
+    expect(withOlderDenied(wide, NOW - 900, NOW + 2760, 'session_tag', NOW)).toEqual(wide);
   });
 });

@@ -246,8 +246,16 @@ describe.skipIf(!pythonHas('aws_session against moto', 'moto.server'))(
       });
       const full = refused[0] as { readonly residual: { readonly seconds: number } };
       expect(full.residual.seconds).toBeGreaterThan(800);
-      await small.denyOlder(ROLE, now());
-      expect(JSON.stringify(await denied())).toContain('aws:TokenIssueTime');
+      const at = now();
+      expect(await small.denyOlder(ROLE, at, at)).toMatchObject({ seconds: 60 });
+      const older = await denied();
+      expect(JSON.stringify(older)).toContain('aws:TokenIssueTime');
+      // There is room again, and saying it twice is saying it once.
+      await small.denyOlder(ROLE, at, now());
+      expect(await denied()).toEqual(older);
+      const late = leaseRequest<AwsSession>(entry);
+      await small.revoke(small.plan(late, now()), now());
+      expect(JSON.stringify(await denied())).toContain(late.lease_id);
       await small.close();
     });
 
