@@ -33,6 +33,8 @@ export interface Bundle {
   readonly max_token_seconds: number;
   /** How many processes of all verifiers share each token's allotments, at most. Absent: one. */
   readonly processes?: number;
+  /** Each of them counts, and tells what it spent of tokens that are over. */
+  readonly counting?: boolean;
 }
 
 function text(from: JsonObject, member: string): string {
@@ -81,5 +83,6 @@ export function readBundle(payload: JsonObject): Bundle {
       catalogue_version: text(payload, 'catalogue_version'),
     }),
     ...(payload['processes'] !== undefined && { processes: positive(payload, 'processes') }),
+    ...(payload['counting'] === true && { counting: true }),
   };
 }

@@ -153,6 +153,11 @@ export class RevocationSet {
     return this.#first_ts;
   }
 
+  /** The newest time of the broker that was vouched for, by its own clock; -Infinity before the first. */
+  get vouched_until(): number {
+    return this.#ts;
+  }
+
   /** `true` if what is held must not be relied on: incomplete, or older than the bound. */
   stale(now: number, max_staleness_seconds: number): boolean {
     // Written so that a NaN is stale too.

@@ -5,7 +5,7 @@ import { type DeliveredCatalogue, deliverCatalogue } from '../behaviour/delivery
 import { BUNDLE_TYP } from '../domain/bundle.ts';
 import { Denied } from '../domain/denial.ts';
 import { canonicalize, type JsonObject } from '../domain/json.ts';
-import { countingAt } from '../domain/limits.ts';
+import { type Counting, countingAt } from '../domain/limits.ts';
 import type { Ports, VerifierPolicy } from '../ports.ts';
 
 export interface SignedBundle {
@@ -42,10 +42,16 @@ export function bundleContent(
     sequence_rules: [],
     max_staleness_seconds: audience.max_staleness_seconds,
     max_token_seconds: policy.max_token_seconds,
-    processes: countingAt(audience.resource, policy.verifiers)?.processes ?? 1,
+    ...countedBy(countingAt(audience.resource, policy.verifiers)),
   };
   const version = createHash('sha256').update(canonicalize(content)).digest('base64url').slice(0, 22);
   return { version, content };
+}
+
+/** Where only the broker counts, a guard that runs all the same takes part with the one that it is. */
+function countedBy(counting: Counting | null): { readonly processes: number; readonly counting?: true } {
+  if (counting === null || counting.processes === 0) return { processes: 1 };
+  return { processes: counting.processes, counting: true };
 }
 
 /** One signature per version and hour, however many verifiers ask. */

@@ -1,6 +1,7 @@
 /** One request as the guard judges it, built by an adapter from configuration and the request. */
 import type { Call, CallContext } from '../../domain/authority/index.ts';
 import type { JsonObject } from '../../domain/json.ts';
+import type { AnswerMeter } from './answer-meter.ts';
 
 export interface GuardedCall extends Call {
   /** `Authorization` as received; two of them are a list, which is refused. */
@@ -25,8 +26,10 @@ export interface GuardedCall extends Call {
    * which is attesting again, and repeats the call.
    */
   readonly max_token_age_seconds?: number;
-  /** Bytes that the answer will carry, where known beforehand; for `max_egress_volume`. */
+  /** Bytes that the answer will carry, where known beforehand and counted by no meter; for `max_egress_volume`. */
   readonly egress_bytes?: number;
+  /** Counts the answer's bytes as they are released; adapters bring one. */
+  readonly meter?: AnswerMeter;
 }
 
 export const NO_PARAMETERS: JsonObject = Object.freeze({});

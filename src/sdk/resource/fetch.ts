@@ -2,6 +2,7 @@
  * Servers that speak the Fetch API (Request in, Response out), such as Hono: `const erp = fetchGuard(running.guard);
  * app.get('/invoices/:id', erp.hono({ action: 'invoices.read' }), handler)`.
  */
+import { AnswerMeter } from './answer-meter.ts';
 import type { GuardedCall } from './call.ts';
 import { denied, type GuardDenial } from './denial.ts';
 import type { Guard, Verdict } from './guard.ts';
@@ -23,6 +24,8 @@ export type Admission =
       readonly permit: VerifiedToken;
       /** Give it to `tether`: an answer that nobody reads counts as untrusted. */
       readonly answer: AnswerReader | null;
+      /** Give it to `tether` as well: what it counts is told with the decision. */
+      readonly meter: AnswerMeter;
     }
   | { readonly permitted: false; readonly response: Response };
 
@@ -33,6 +36,8 @@ export interface HonoContext {
 }
 
 const permits = new WeakMap<object, VerifiedToken>();
+/** Nothing is read ahead: what nobody takes, such as the body of an answer to HEAD, is not sent and not counted. */
+const UNREAD = { highWaterMark: 0 };
 
 /** The verified token of a request that was let through. */
 export function permitOfRequest(request: Request): VerifiedToken | undefined {
@@ -41,8 +46,16 @@ export function permitOfRequest(request: Request): VerifiedToken | undefined {
 
 export interface FetchGuard {
   admit(route: ProtectedRoute<Request>, request: Request): Promise<Admission>;
-  /** The same answer, whose body ends with an error when the token dies while it is still being read. */
-  tether(response: Response, permit: VerifiedToken, answer?: AnswerReader | null): Response;
+  /**
+   * The same answer, whose body ends with an error when the token dies while it is still being read, or may send no
+   * more. One that is known to be too large is replaced by the denial.
+   */
+  tether(
+    response: Response,
+    permit: VerifiedToken,
+    answer?: AnswerReader | null,
+    meter?: AnswerMeter,
+  ): Response;
   /** The answer to a metadata request (RFC 9728), or null for every other request. */
   metadata(request: Request): Response | null;
   /** Middleware for Hono. A route's functions get Hono's context: `hono<Context>({ ... })` with Hono's own type. */
@@ -87,7 +100,7 @@ export function fetchGuard(guard: Guard, options: FetchGuardOptions = {}): Fetch
       const reads = call !== null && route.inspect !== false;
       const answer = reads ? guard.openAnswer(call, verdict) : null;
       permits.set(request, verdict);
-      return { permitted: true, permit: verdict, answer };
+      return { permitted: true, permit: verdict, answer, meter: call?.meter ?? new AnswerMeter() };
     }
     options.onDenied?.(verdict, request);
     const { status, headers, body } = guard.answer(
@@ -97,10 +110,24 @@ export function fetchGuard(guard: Guard, options: FetchGuardOptions = {}): Fetch
     return { permitted: false, response: new Response(JSON.stringify(body), { status, headers }) };
   }
 
-  function tether(response: Response, permit: VerifiedToken, answer: AnswerReader | null = null): Response {
+  function tether(
+    response: Response,
+    permit: VerifiedToken,
+    answer: AnswerReader | null = null,
+    counted: AnswerMeter = new AnswerMeter(),
+  ): Response {
+    const meter = guard.meter(permit, counted);
     if (response.body === null) {
+      meter.end();
       answer?.end();
       return response;
+    }
+    if (!meter.fits(Number(response.headers.get('content-length') ?? 0))) {
+      meter.end();
+      answer?.end();
+      void response.body.cancel('limit_exhausted').catch(() => {});
+      const { status, headers, body } = guard.answer(denied('limit_exhausted'), permit.authorization);
+      return new Response(JSON.stringify(body), { status, headers });
     }
     answer?.begin(
       response.headers.get('content-type') ?? undefined,
@@ -111,47 +138,60 @@ export function fetchGuard(guard: Guard, options: FetchGuardOptions = {}): Fetch
     let last: Uint8Array | null = null;
     const reader = response.body.getReader();
     let unwatch = (): void => {};
-    const body = new ReadableStream<Uint8Array>({
-      start(controller) {
-        unwatch = guard.watch(permit, (denial) => {
-          controller.error(new Error(denial.code));
-          void reader.cancel(denial.code).catch(() => {});
-        });
-      },
-      async pull(controller) {
-        try {
-          for (;;) {
-            const { done, value } = await reader.read();
-            if (answer === null || (!done && live)) {
+    /** Nothing is released that the token may not send any more. */
+    const admit = (chunk: Uint8Array): Uint8Array => {
+      if (!meter.take(chunk.byteLength)) throw new Error('limit_exhausted');
+      return chunk;
+    };
+    const body = new ReadableStream<Uint8Array>(
+      {
+        start(controller) {
+          unwatch = guard.watch(permit, (denial) => {
+            controller.error(new Error(denial.code));
+            void reader.cancel(denial.code).catch(() => {});
+          });
+        },
+        async pull(controller) {
+          try {
+            for (;;) {
+              const { done, value } = await reader.read();
+              if (answer === null || (!done && live)) {
+                if (done) break;
+                admit(value);
+                answer?.write(value);
+                await answer?.held();
+                return controller.enqueue(value);
+              }
+              const before = last;
+              last = done ? null : admit(value);
+              if (before !== null) {
+                if (done) answer.finish(before);
+                else answer.write(before);
+                await answer.held();
+                controller.enqueue(before);
+              } else if (done) answer.end();
               if (done) break;
-              answer?.write(value);
-              await answer?.held();
-              return controller.enqueue(value);
+              if (before !== null) return;
             }
-            const before = last;
-            last = done ? null : value;
-            if (before !== null) {
-              if (done) answer.finish(before);
-              else answer.write(before);
-              await answer.held();
-              controller.enqueue(before);
-            } else if (done) answer.end();
-            if (done) break;
-            if (before !== null) return;
+            unwatch();
+            meter.end();
+            controller.close();
+          } catch (error) {
+            unwatch();
+            meter.end();
+            answer?.end();
+            controller.error(error);
+            void reader.cancel(error).catch(() => {});
           }
+        },
+        cancel(reason) {
           unwatch();
-          controller.close();
-        } catch (error) {
-          unwatch();
-          answer?.end();
-          controller.error(error);
-        }
+          meter.end();
+          return reader.cancel(reason);
+        },
       },
-      cancel(reason) {
-        unwatch();
-        return reader.cancel(reason);
-      },
-    });
+      UNREAD,
+    );
     return new Response(body, response);
   }
 
@@ -166,7 +206,7 @@ export function fetchGuard(guard: Guard, options: FetchGuardOptions = {}): Fetch
       const admission = await admit(route, context, context.req.raw);
       if (!admission.permitted) return admission.response;
       await next();
-      context.res = tether(context.res, admission.permit, admission.answer);
+      context.res = tether(context.res, admission.permit, admission.answer, admission.meter);
       return undefined;
     },
   };

@@ -3,6 +3,7 @@
  * answer. Whatever goes wrong in here denies.
  */
 import type { ReportedVerdict } from '../../domain/verdict-report.ts';
+import type { AnswerMeter } from './answer-meter.ts';
 import type { GuardedCall } from './call.ts';
 import { answerOf, type DenialAnswer, denied, type GuardDenial } from './denial.ts';
 import type { ResourceMetadata } from './metadata.ts';
@@ -148,7 +149,24 @@ export class Guard {
     return this.#streams.watch(permit, cut);
   }
 
-  /** Counts bytes of an answer, where the token limits them and they were not known before. */
+  /**
+   * Holds an answer to the bytes that the permit's token may still send, if it limits them. Adapters do so in the turn of
+   * the permit, and ask the meter before each piece.
+   */
+  meter(permit: VerifiedToken, meter: AnswerMeter): AnswerMeter {
+    const { claims } = permit;
+    if (claims.limits?.['max_egress_volume'] !== undefined)
+      meter.limit({
+        spend: (bytes) => this.#state.allotments.spend(claims, bytes, this.#now()),
+        left: () => this.#state.allotments.bytesLeft(claims, this.#now()),
+      });
+    return meter;
+  }
+
+  /**
+   * Counts bytes of an answer that is already sent, where the token limits them: may pass the end once, then nothing more
+   * is permitted. {@link meter} never does.
+   */
   charge(permit: VerifiedToken, bytes: number): void {
     this.#state.allotments.charge(permit.claims.jti, bytes);
   }

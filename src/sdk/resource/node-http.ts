@@ -4,7 +4,8 @@
  */
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { tapAnswer } from './answer-tap.ts';
+import { AnswerMeter } from './answer-meter.ts';
+import { meterAnswer, meterSocket, tapAnswer } from './answer-tap.ts';
 import type { GuardedCall } from './call.ts';
 import { denied, type GuardDenial } from './denial.ts';
 import type { Guard, Verdict } from './guard.ts';
@@ -69,7 +70,7 @@ export class HttpAdapter {
       const reader = this.#guard.openAnswer(judged.call, verdict);
       if (reader !== null) tapAnswer(response, reader, route.inspect !== false);
     }
-    return this.#settle(verdict, request, response);
+    return this.#settle(verdict, request, response, judged.call?.meter);
   }
 
   /**
@@ -81,10 +82,14 @@ export class HttpAdapter {
     request: Request,
     socket: Duplex,
   ): Promise<VerifiedToken | null> {
-    const verdict = await this.#judge(route, request, request);
+    const judged: { call: GuardedCall | null } = { call: null };
+    const verdict = await this.#judge(route, request, request, judged);
     // Whoever hangs up while it is judged must not end the process.
     if (!verdict.permitted) socket.on('error', () => {});
-    if (verdict.permitted) return this.#permit(verdict, request, socket);
+    if (verdict.permitted) {
+      meterSocket(socket, this.#guard.meter(verdict, judged.call?.meter ?? new AnswerMeter()));
+      return this.#permit(verdict, request, socket);
+    }
     this.#onDenied(verdict, request);
     const { status, headers, body } = this.#guard.answer(verdict, request.headers.authorization);
     const text = JSON.stringify(body);
@@ -160,11 +165,19 @@ export class HttpAdapter {
     }
   }
 
-  #settle(verdict: Verdict, request: IncomingMessage, response: ServerResponse): VerifiedToken | null {
+  #settle(
+    verdict: Verdict,
+    request: IncomingMessage,
+    response: ServerResponse,
+    meter = new AnswerMeter(),
+  ): VerifiedToken | null {
     if (!verdict.permitted) {
       this.#refuse(verdict, request, response);
       return null;
     }
+    meterAnswer(response, this.#guard.meter(verdict, meter), () =>
+      this.#refuse(denied('limit_exhausted'), request, response),
+    );
     return this.#permit(verdict, request, response);
   }
 

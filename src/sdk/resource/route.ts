@@ -1,6 +1,7 @@
 /** What every HTTP adapter shares: how a route of the resource server becomes a call. */
 import type { CallContext } from '../../domain/authority/index.ts';
 import type { JsonObject } from '../../domain/json.ts';
+import { AnswerMeter } from './answer-meter.ts';
 import { type GuardedCall, NO_CONTEXT, NO_PARAMETERS } from './call.ts';
 import type { Guard } from './guard.ts';
 
@@ -55,6 +56,7 @@ export function callOf<Request>(
     resource: route.resource?.(request) ?? guard.audience,
     parameters: route.parameters?.(request) ?? NO_PARAMETERS,
     context: route.context?.(request) ?? NO_CONTEXT,
+    meter: new AnswerMeter(),
     ...(route.consequential === undefined ? {} : { consequential: route.consequential }),
     ...(route.max_staleness_seconds === undefined
       ? {}

@@ -12,6 +12,16 @@ export function limits(
 ): GuardDenial | null {
   const { claims } = token;
   if (claims.limits === undefined) return null;
-  const code = state.allotments.take(claims, claims.limits, call.egress_bytes ?? 0, now);
+  // Money is added up by the broker, and by it alone: it must be asked for all that is not known to only read.
+  if (claims.limits['max_budget'] !== undefined && !spendsBefore(call, state))
+    return denied('rules_unenforceable', { private_reason: 'max_budget needs a consequential action' });
+  const code = state.allotments.take(claims, call.egress_bytes ?? 0, now);
   return code === null ? null : denied(code);
+}
+
+/** Whether the broker judges what the call spends, or it spends nothing. */
+function spendsBefore({ action, consequential }: GuardedCall, state: GuardState): boolean {
+  if (consequential === true || state.isConsequential(action)) return true;
+  const labels = state.labelsOf(action);
+  return labels.length > 0 && labels.every((label) => label === 'read');
 }
