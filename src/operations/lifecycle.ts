@@ -26,12 +26,14 @@ import { type Committed, type Ports, type Write, WriteConflict } from '../ports.
 export const CLOCK_SKEW_SECONDS = 60;
 
 export interface Intervention {
-  /** `admin:<name>`, an agent id, or `broker`. */
+  /** `admin:<name>`, an agent id, `broker`, or `behaviour` for what a verdict does by itself. */
   readonly actor: string;
   readonly reason: string;
   readonly expected_version?: number;
   /** Makes a repeated request harmless. */
   readonly event_id?: string;
+  /** What is on record together with it, or not at all. */
+  readonly with?: readonly Write[];
 }
 
 export interface Intervened {
@@ -99,6 +101,34 @@ export async function intervene(
   ]);
 }
 
+/**
+ * Suspends a mission, also one that is suspended for its silence: evidence alone must not wake it any more.
+ * @throws Denied `not_found`, or `conflict` for a mission that is suspended for another reason or has ended
+ */
+export async function suspendForGood(
+  ports: Ports,
+  mission: Mission,
+  by: Intervention,
+  reason_code: FeedReason,
+): Promise<Intervened> {
+  const now = ports.clock.now();
+  if (stateAt(mission, now) !== 'suspended' || mission.state_reason !== SILENT)
+    return intervene(ports, mission.id, 'suspend', by, reason_code);
+  const step = (event: MissionEvent): Write => ({
+    kind: 'transition',
+    id: mission.id,
+    event,
+    at: now,
+    reason: by.reason,
+  });
+  // Guards deny it already; nothing of this group is seen apart.
+  return changed(ports, mission.id, 'suspend', by, now, [
+    step('resume'),
+    step('suspend'),
+    record(now, 'mission.suspended', by, mission.id, {}),
+  ]);
+}
+
 /** Whether a block is in force that guards know as the denial of this mission. */
 async function isBlocked(ports: Ports, mission_id: string, now: number): Promise<boolean> {
   const instance = (await ports.store.mission(mission_id))?.instance;
@@ -119,6 +149,8 @@ const PAST = {
 
 /** What to take away. All given members apply; at least one is needed. */
 export interface ContainRequest extends Intervention {
+  /** As verifiers are told it; default `admin_contained`. */
+  readonly reason_code?: FeedReason;
   readonly remove?: readonly Removal[];
   /** Seconds; a new, earlier end. */
   readonly expires_at?: number;
@@ -185,7 +217,7 @@ export async function contain(
           effect: 'narrow',
           min_version: mission.version + 1,
           not_after: lastTokenEnd(ports, now),
-          reason_code: 'admin_contained',
+          reason_code: request.reason_code ?? 'admin_contained',
         },
         to: 'minted',
       },
@@ -226,6 +258,7 @@ async function changed(
         ? []
         : [{ kind: 'insert_event_id', event_id: `${mission_id}:${verb}:${by.event_id}`, at: now } as const]),
       ...writes,
+      ...(by.with ?? []),
     ]);
   } catch (cause) {
     if (!(cause instanceof WriteConflict)) throw cause;
