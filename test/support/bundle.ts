@@ -106,6 +106,10 @@ export interface BundleOptions {
   readonly aws?: boolean;
   /** Puts a proxy that can fail before each counterpart. */
   readonly faults?: boolean;
+  /** For one request of a provider; as the configuration says it. Default 2 s, and 1 s for Vault. */
+  readonly timeout?: string;
+  /** Least life of an AWS session, where a test moves the broker's clock away from moto's. */
+  readonly min_session?: string;
   readonly template?: Record<string, unknown>;
   readonly openStore?: TestBrokerOptions['openStore'];
 }
@@ -147,6 +151,10 @@ export async function startBundle(bin: string, options: BundleOptions = {}): Pro
   });
   const ports = { postgres: database.port, vault: vault.port, sts: aws?.port ?? 1 };
   const faults = options.faults === true ? await startProxies(ports) : null;
+  const life = options.min_session !== undefined && {
+    min_session: options.min_session,
+    max_session: options.min_session,
+  };
   const through = (name: keyof typeof ports) => faults?.[name].port ?? ports[name];
   const broker = await startBroker({
     template: {
@@ -177,14 +185,14 @@ export async function startBundle(bin: string, options: BundleOptions = {}): Pro
               user: database.broker.user,
               password: { from_file: join(secrets, 'postgres') },
               tls: 'off',
-              timeout: '2s',
+              timeout: options.timeout ?? '2s',
             },
           ],
           vault: [
             {
               name: 'main',
               url: `http://127.0.0.1:${through('vault')}`,
-              timeout: '1s',
+              timeout: options.timeout ?? '1s',
               login: { jwt: { audience: VAULT_AUDIENCE, broker_role: 'sortie-broker' } },
             },
           ],
@@ -197,8 +205,11 @@ export async function startBundle(bin: string, options: BundleOptions = {}): Pro
                 access_key_id: { from_file: join(secrets, 'aws') },
                 secret_access_key: { from_file: join(secrets, 'aws') },
               },
-              roles: [{ arn: DATA_ROLE }, { arn: WEB_ROLE, web_identity: { audience: AWS_AUDIENCE } }],
-              timeout: '2s',
+              roles: [
+                { arn: DATA_ROLE, ...life },
+                { arn: WEB_ROLE, web_identity: { audience: AWS_AUDIENCE }, ...life },
+              ],
+              timeout: options.timeout ?? '2s',
             },
           }),
         },
