@@ -270,6 +270,7 @@ export interface View {
  * @param begun the mission's first state at this audience, from its declaration
  * @param tainted any mission of the tree has taken in untrusted content
  * @param catalogueOf of another audience
+ * @param ownerOf the one other audience that a declared step can only mean; null for a step of this one, or for none
  */
 export function viewOf(
   shared: SharedProvenance,
@@ -277,18 +278,22 @@ export function viewOf(
   audience: string,
   tainted: boolean,
   catalogueOf: (audience: string) => Catalogue | null,
+  ownerOf: (action: string) => string | null,
 ): View {
   const own = shared.parts.get(partKey(begun.mission_id, audience));
   const others = [...shared.parts.values()].filter((part) => part !== own);
   const steps = begun.sources.map(stepName);
-  const slots = (part: ObservedPart) => part.steps.map((step) => steps.indexOf(step));
+  const slots = (part: ObservedPart, owner?: (action: string) => string | null) =>
+    part.steps.map((step) =>
+      owner === undefined || owner(stepOf(step).action) === part.audience ? steps.indexOf(step) : -1,
+    );
   const first = (digest: string): boolean =>
     others.some((part) => (recall(part.memory, digest).origins & MARKS) !== 0);
   const state = own === undefined ? begun : withOwn(begun, own, slots(own), first);
   const views = others.map((part) => ({
     part,
     // Only what this very mission declares as coming from a step counts as that.
-    slots: part.mission_id === begun.mission_id ? slots(part) : [],
+    slots: part.mission_id === begun.mission_id ? slots(part, ownerOf) : [],
     catalogue: catalogueOf(part.audience),
   }));
   return {

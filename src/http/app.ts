@@ -7,13 +7,17 @@ import { createAdminStream } from '../operations/admin-stream.ts';
 import { authenticateAdmin } from '../operations/admin-tokens.ts';
 import type { SignedBundle } from '../operations/bundle.ts';
 import { createReports } from '../operations/events.ts';
+import { createCallBehaviour } from '../operations/judge-behaviour.ts';
 import type { MissionDigestKey } from '../operations/mission-facts.ts';
+import { createProvenance } from '../operations/provenance.ts';
+import { type Alert, createVerdictResponses } from '../operations/verdicts.ts';
 import type { VerifierAuthentication } from '../operations/verifiers.ts';
 import type { Evidence, Ports, VerifierPolicy } from '../ports.ts';
 import { createAdmission, type OverloadPolicy } from './admission.ts';
 import type { Route } from './route.ts';
 import { missionRoutes } from './routes/admin/missions.ts';
 import { adminOperationRoutes } from './routes/admin/operations.ts';
+import { providerRoutes } from './routes/admin/providers.ts';
 import { revocationRoutes } from './routes/admin/revocations.ts';
 import { templateRoutes } from './routes/admin/templates.ts';
 import { adminTokenRoutes } from './routes/admin/tokens.ts';
@@ -24,6 +28,7 @@ import { type Enrolment, enrolmentRoutes } from './routes/enrolment.ts';
 import { eventRoutes } from './routes/events.ts';
 import { type Gateways, gatewayRoutes } from './routes/gateway.ts';
 import { metadataRoutes } from './routes/metadata.ts';
+import { settlementRoutes } from './routes/settlements.ts';
 import { assertionOf, verifierRoutes } from './routes/verifiers.ts';
 import { createHttpServer, type RequestObservation } from './server.ts';
 
@@ -41,6 +46,8 @@ export interface AppParts {
   readonly overload: OverloadPolicy;
   readonly gateways: Gateways;
   readonly missionDigestKey: MissionDigestKey;
+  /** Told what verdicts did by themselves. */
+  readonly verdicts: { alert(alert: Alert): void; failed(cause: unknown): void };
   /** False until a person confirmed the block list of a restored backup. */
   readonly issuing: () => boolean;
   readonly confirmRestore: (actor: string, reason: string) => Promise<void>;
@@ -49,21 +56,26 @@ export interface AppParts {
 
 export function routeTable(parts: AppParts): Route[] {
   const { ports } = parts;
-  const reports = createReports(ports);
+  const provenance = createProvenance(ports);
+  const behaviour = createCallBehaviour(ports, provenance, parts.missionDigestKey);
+  const reports = createReports(ports, provenance);
+  createVerdictResponses(ports, reports, parts.verdicts);
   return [
     ...agentRoutes(ports),
     ...verifierRoutes(ports, parts),
-    ...authzenRoutes(ports),
+    ...authzenRoutes(ports, behaviour),
     ...eventRoutes(reports),
-    ...gatewayRoutes(ports, parts.gateways),
+    ...gatewayRoutes(ports, behaviour, parts.gateways),
     ...metadataRoutes(ports, parts.statusList),
     ...missionRoutes(ports, parts.feed),
     ...revocationRoutes(ports, parts.feed),
+    ...providerRoutes(ports),
     ...templateRoutes(ports, parts.parseTemplate),
     ...adminTokenRoutes(ports),
     ...adminOperationRoutes(parts),
     ...decisionRoutes(ports, createAdminStream(ports, reports)),
     ...enrolmentRoutes(ports, parts.enrolment),
+    ...settlementRoutes(ports),
     ...operationRoutes(parts),
   ];
 }

@@ -3,10 +3,18 @@
  * ask it for `consequential` actions; gateways and engines that speak AuthZEN ask it for everything. Without a
  * valid, fresh proof it permits nothing and moves no counter (wire profile 3).
  */
+
+import { type Verdict, verdictHash } from '../behaviour/verdict.ts';
 import { type CallContext, compile, permits } from '../domain/authority/index.ts';
 import { Denied } from '../domain/denial.ts';
 import type { JsonObject } from '../domain/json.ts';
 import { type Ports, type TokenClaims, type VerifierPolicy, type Write, WriteConflict } from '../ports.ts';
+import {
+  type BehaviourWish,
+  type CallBehaviour,
+  type CallJudgement,
+  FULL_JUDGEMENT,
+} from './judge-behaviour.ts';
 import { tokenRefusal } from './liveness.ts';
 import { TOKEN_TYP } from './mint.ts';
 
@@ -25,12 +33,16 @@ export interface EvaluationRequest {
   readonly url?: string;
   readonly parameters: JsonObject;
   readonly context: CallContext;
+  /** Default: judged in full, and answers that nobody inspects taint. */
+  readonly behaviour?: BehaviourWish;
 }
 
 export interface Evaluation {
   readonly decision: boolean;
   /** A stable code; for the verifier's log and, where the profile allows it, the agent. */
   readonly reason: string;
+  /** What the agent may do about a denial by the behaviour rules, and all that it may learn of it. */
+  readonly retry?: 'never' | 'with_new_mission';
   /** Whose call it was, if it was permitted. */
   readonly caller?: { readonly mission_id: string; readonly client_id: string };
 }
@@ -38,67 +50,130 @@ export interface Evaluation {
 /** Proofs seen at evaluations are remembered apart from those at the token endpoint. */
 const SPACE = 'evaluation';
 
+/** As often as that a call is judged anew because something was read meanwhile; then it is refused. */
+const ROUNDS = 3;
+
 /**
  * Never throws for a bad token or proof: that is a denial.
  * @param spent proofs of one boxcar: several questions about one call share its proof
  */
 export async function evaluate(
   ports: Ports,
+  behaviour: CallBehaviour,
   verifier: VerifierPolicy,
   request: EvaluationRequest,
   spent: Set<string> = new Set(),
 ): Promise<Evaluation> {
   const now = ports.clock.now();
-  const judged = await judge(ports, verifier, request, spent, now);
-  const permitted = judged.refused === null;
-  const record: Write = {
+  const judged = await judge(ports, behaviour, verifier, request, spent, now);
+  const { claims } = judged;
+  // Strangers' calls move nothing.
+  if (claims === null) return { decision: false, reason: judged.refused ?? 'token_invalid' };
+  let { outcome } = judged;
+  let writes = judged.writes;
+  for (let round = 0; ; round++) {
+    const record = recordOf(verifier, request, claims, outcome, now);
+    try {
+      // The proof is spent, the mission seen alive and the decision on record in one transaction: what is revoked
+      // between the look and the write is refused.
+      await ports.store.atomically([...writes, ...outcome.writes, record]);
+    } catch (cause) {
+      if (!(cause instanceof WriteConflict)) throw cause;
+      return {
+        decision: false,
+        reason: cause.conflict === 'replayed' ? 'proof_replayed' : 'mission_changed',
+      };
+    }
+    // Something was read while the decision became durable: what was released by then must have been known.
+    if (outcome.refused !== null || outcome.open?.outdated !== true) break;
+    writes = [];
+    outcome = round < ROUNDS ? await outcomeOf(claims, request, outcome.open, now) : OUTDATED;
+  }
+  const { refused, open, verdict } = outcome;
+  if (refused === null) open?.keep();
+  const wish = request.behaviour ?? FULL_JUDGEMENT;
+  if (verdict !== null && wish.mode !== 'off')
+    behaviour.tell({
+      verifier,
+      mission_id: claims.mission.id,
+      jti: claims.jti,
+      at: now,
+      mode: wish.mode,
+      verdict,
+    });
+  if (refused === null)
+    return {
+      decision: true,
+      reason: 'permitted',
+      caller: { mission_id: claims.mission.id, client_id: claims.client_id },
+    };
+  const retry = refused === BEHAVIOUR_DENIED ? verdict?.agent?.retry : undefined;
+  return { decision: false, reason: refused, ...(retry !== undefined && { retry }) };
+}
+
+const BEHAVIOUR_DENIED = 'behaviour_denied';
+
+/** What is said to one call, on what was known when it was judged. */
+interface Outcome {
+  readonly refused: string | null;
+  readonly verdict: Verdict | null;
+  readonly open: CallJudgement | null;
+  /** Beside the proof and the record. */
+  readonly writes: readonly Write[];
+}
+
+const OUTDATED: Outcome = { refused: 'mission_changed', verdict: null, open: null, writes: [] };
+
+function recordOf(
+  verifier: VerifierPolicy,
+  request: EvaluationRequest,
+  claims: TokenClaims,
+  { refused, verdict }: Outcome,
+  now: number,
+): Write {
+  const judged = verdict?.record;
+  return {
     kind: 'append_audit',
     record: {
       ts: now,
-      event: permitted ? 'call.permitted' : 'call.refused',
+      event: refused === null ? 'call.permitted' : 'call.refused',
       actor: `verifier:${verifier.id}`,
-      mission_id: judged.claims?.mission.id ?? null,
+      mission_id: claims.mission.id,
       details: {
         action: request.action,
         resource: request.resource,
         audience: verifier.audience,
-        reason: judged.refused ?? 'permitted',
-        ...(judged.claims && { jti: judged.claims.jti }),
+        reason: refused ?? 'permitted',
+        jti: claims.jti,
+        ...(judged?.rule != null && {
+          rule: judged.rule,
+          catalogue_version: judged.catalogue_version,
+          rules_version: judged.rules_version,
+          verdict: verdictHash(judged),
+        }),
       },
     },
-  };
-  try {
-    // The proof is spent, the mission seen alive and the decision on record in one transaction: what is revoked
-    // between the look and the write is refused. Strangers' calls move nothing.
-    if (judged.writes.length > 0) await ports.store.atomically([...judged.writes, record]);
-  } catch (cause) {
-    if (!(cause instanceof WriteConflict)) throw cause;
-    return { decision: false, reason: cause.conflict === 'replayed' ? 'proof_replayed' : 'mission_changed' };
-  }
-  return {
-    decision: permitted,
-    reason: judged.refused ?? 'permitted',
-    ...(permitted &&
-      judged.claims && {
-        caller: { mission_id: judged.claims.mission.id, client_id: judged.claims.client_id },
-      }),
   };
 }
 
 interface Judged {
-  readonly refused: string | null;
+  /** Null where the token or the proof is bad: then nothing is written. */
   readonly claims: TokenClaims | null;
+  readonly refused: string | null;
+  readonly outcome: Outcome;
+  /** The proof, spent. */
   readonly writes: readonly Write[];
 }
 
 async function judge(
   ports: Ports,
+  behaviour: CallBehaviour,
   verifier: VerifierPolicy,
   request: EvaluationRequest,
   spent: Set<string>,
   now: number,
 ): Promise<Judged> {
-  const refuse = (refused: string): Judged => ({ refused, claims: null, writes: [] });
+  const refuse = (refused: string): Judged => ({ refused, claims: null, outcome: OUTDATED, writes: [] });
   const claims = await ports.tokens.verify(request.access_token, TOKEN_TYP, now);
   if (claims === null || claims.aud !== verifier.audience) return refuse('token_invalid');
   if (request.subject !== null && request.subject.id !== claims.mission.id) return refuse('token_invalid');
@@ -125,32 +200,47 @@ async function judge(
       throw cause;
     }
   }
-  const refusal = await refusalOf(ports, verifier, request, claims, now);
-  if (refusal === null)
-    for (const id of claims.mission.path) writes.push({ kind: 'require_active', id, at: now });
-  return { refused: refusal, claims, writes };
+  const dead = await deadOf(ports, verifier, claims, now);
+  const open =
+    dead === null
+      ? await behaviour.open(claims, verifier, request, request.behaviour ?? FULL_JUDGEMENT)
+      : null;
+  const outcome =
+    dead === null
+      ? await outcomeOf(claims, request, open, now)
+      : { refused: dead, verdict: null, open: null, writes: [] };
+  return { claims, refused: outcome.refused, outcome, writes };
 }
 
-async function refusalOf(
+async function deadOf(
   ports: Ports,
   verifier: VerifierPolicy,
-  request: EvaluationRequest,
   claims: TokenClaims,
   now: number,
 ): Promise<string | null> {
   const dead = await tokenRefusal(ports, claims, now);
   if (dead !== null) return dead;
   // The broker counts no calls: whoever asks it for everything would spend an allotment without end.
-  if (claims.limits !== undefined && verifier.processes === undefined) return 'rules_unenforceable';
-  const refused = permits(
-    compile(claims.authorization_details),
-    {
-      action: request.action,
-      resource: request.resource,
-      parameters: request.parameters,
-      context: request.context,
-    },
-    now,
-  );
-  return refused === null ? null : refused.code;
+  return claims.limits !== undefined && verifier.processes === undefined ? 'rules_unenforceable' : null;
+}
+
+/** Authority and behaviour of a call by a living token in the right hands. */
+async function outcomeOf(
+  claims: TokenClaims,
+  request: EvaluationRequest,
+  open: CallJudgement | null,
+  now: number,
+): Promise<Outcome> {
+  const call = { action: request.action, resource: request.resource, parameters: request.parameters };
+  // First behaviour, which may wait: what arrived meanwhile counts for origins as well. It is told only if it counts.
+  const verdict = (await open?.settled()) ?? null;
+  const context = open?.withOrigins(request.context) ?? request.context;
+  const refused = permits(compile(claims.authorization_details), { ...call, context }, now);
+  if (refused !== null) return { refused: refused.code, verdict: null, open, writes: [] };
+  const enforced = (request.behaviour ?? FULL_JUDGEMENT).mode === 'enforce';
+  if (verdict?.decision === 'deny' && enforced)
+    return { refused: BEHAVIOUR_DENIED, verdict, open, writes: [] };
+  const writes: Write[] = claims.mission.path.map((id) => ({ kind: 'require_active', id, at: now }));
+  if (open?.taints === true) writes.push({ kind: 'taint', id: claims.mission.id });
+  return { refused: null, verdict, open, writes };
 }

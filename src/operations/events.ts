@@ -14,6 +14,7 @@ import {
 } from '../domain/reports.ts';
 import { type Ports, type ReportRecord, type VerifierPolicy, type Write, WriteConflict } from '../ports.ts';
 import { createCallProofs } from './call-proofs.ts';
+import type { Provenance, Unsettled } from './provenance.ts';
 
 export const BATCH_ITEMS = 1000;
 const ID_MAX = 128;
@@ -40,11 +41,19 @@ export interface Accepted {
   readonly repeated: boolean;
 }
 
+export interface AcceptedObservations extends Accepted {
+  /** Values of the batch that were vouched for, and prove nothing: the agent had written them before. */
+  readonly unsettled: readonly Unsettled[];
+  /** Which process keeps them: what another one was told is gone. */
+  readonly observed_by: string;
+}
+
 /** A batch as it became durable: what the behaviour engine and live streams are told. */
 export interface ReportedBatch {
   readonly id: string;
   readonly verifier: VerifierPolicy;
   readonly received_at: number;
+  readonly bundle_version: string | null;
   readonly decisions: readonly KeptDecision[];
   readonly observations: readonly ObservationReport[];
 }
@@ -55,7 +64,7 @@ export interface Reports {
   /** @throws Denied `invalid_request` for an envelope that is none, `overloaded` */
   events(verifier: VerifierPolicy, body: JsonValue): Promise<Accepted>;
   /** @throws Denied `invalid_request`, `overloaded` */
-  observations(verifier: VerifierPolicy, body: JsonValue): Promise<Accepted>;
+  observations(verifier: VerifierPolicy, body: JsonValue): Promise<AcceptedObservations>;
   /** Called once for each batch after it is durable, in no promised order. @returns what ends it */
   onBatch(listener: (batch: ReportedBatch) => void): () => void;
 }
@@ -81,7 +90,7 @@ interface Sorted<T> {
   readonly proven: number;
 }
 
-export function createReports(ports: Ports): Reports {
+export function createReports(ports: Ports, provenance: Provenance): Reports {
   const proofs = createCallProofs(ports);
   const tokens = createTokenMemory(ports);
   const listeners = new Set<(batch: ReportedBatch) => void>();
@@ -221,7 +230,7 @@ export function createReports(ports: Ports): Reports {
         const sorted = await sortDecisions(verifier, envelope.items, now);
         const accepted = await keep('decisions', verifier, envelope, sorted, now);
         if (!accepted.repeated && sorted.kept.length > 0)
-          announce({ id: envelope.id, verifier, received_at: now, decisions: sorted.kept, observations: [] });
+          announce({ ...batchOf(envelope, verifier, now), decisions: sorted.kept });
         return accepted;
       }),
     observations: (verifier, body) =>
@@ -229,16 +238,24 @@ export function createReports(ports: Ports): Reports {
         const envelope = readEnvelope('observations', 'observations', verifier, body);
         const now = ports.clock.now();
         const sorted = await sortObservations(verifier, envelope.items);
+        const trees = await provenance.trees(sorted.kept.map(({ mission_id }) => mission_id));
         const accepted = await keep('observations', verifier, envelope, sorted, now);
+        // A batch that is repeated is answered as at first: what it says adds nothing.
+        const unsettled = provenance.take(trees, verifier, sorted.kept);
         if (!accepted.repeated && sorted.kept.length > 0)
-          announce({ id: envelope.id, verifier, received_at: now, decisions: [], observations: sorted.kept });
-        return accepted;
+          announce({ ...batchOf(envelope, verifier, now), observations: sorted.kept });
+        return { ...accepted, unsettled, observed_by: provenance.epoch };
       }),
     onBatch(listener) {
       listeners.add(listener);
       return () => void listeners.delete(listener);
     },
   };
+}
+
+function batchOf(envelope: Envelope, verifier: VerifierPolicy, received_at: number): ReportedBatch {
+  const { id, bundle_version } = envelope;
+  return { id, verifier, received_at, bundle_version, decisions: [], observations: [] };
 }
 
 /** Missions that took in what strangers wrote: tainted before the verifier is answered, and so before it releases it. */

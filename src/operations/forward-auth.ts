@@ -3,11 +3,12 @@
  * request was is told by the gateway alone, and believed only after it authenticated.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { type DenialCode, denied, type GuardDenial } from '../domain/call-denial.ts';
+import { type DenialCode, denied, type GuardDenial, type Retry } from '../domain/call-denial.ts';
 import { type GatewayMap, mapRequest, pathOf } from '../domain/gateway.ts';
 import { isJsonObject, parseJson } from '../domain/json.ts';
 import type { Ports, VerifierPolicy } from '../ports.ts';
 import { evaluate } from './evaluate.ts';
+import type { CallBehaviour } from './judge-behaviour.ts';
 
 /** Where a gateway says what the request was. One place each: a client's own header of another kind is never read. */
 export const GATEWAY_KINDS = ['nginx', 'caddy', 'traefik', 'envoy'] as const;
@@ -58,6 +59,7 @@ export function authenticateGateway(
 /** Never throws for what an agent sent: that is a denial. */
 export async function forwardAuth(
   ports: Ports,
+  behaviour: CallBehaviour,
   gateway: Gateway,
   request: ForwardedRequest,
 ): Promise<ForwardVerdict> {
@@ -70,7 +72,7 @@ export async function forwardAuth(
   const match = mapRequest(gateway.routes, method, target);
   if (!match.ok)
     return refuse(match.reason === 'target_refused' ? 'resource_refused' : 'route_unmapped', scheme);
-  const evaluation = await evaluate(ports, gateway.verifier, {
+  const evaluation = await evaluate(ports, behaviour, gateway.verifier, {
     subject: null,
     scheme,
     action: match.action,
@@ -83,13 +85,13 @@ export async function forwardAuth(
     context: {},
   });
   if (evaluation.decision && evaluation.caller) return { permitted: true, ...evaluation.caller };
-  const { reason } = evaluation;
+  const { reason, retry } = evaluation;
   if (reason === 'proof_invalid' && request.proof === undefined) return refuse('proof_missing', scheme);
-  return refuse(codeOf(reason, token, ports.clock.now()), scheme);
+  return refuse(codeOf(reason, token, ports.clock.now()), scheme, retry);
 }
 
-function refuse(code: DenialCode, scheme: 'DPoP' | 'Bearer' = 'DPoP'): ForwardVerdict {
-  return { permitted: false, denial: denied(code), scheme };
+function refuse(code: DenialCode, scheme: 'DPoP' | 'Bearer' = 'DPoP', retry?: Retry): ForwardVerdict {
+  return { permitted: false, denial: denied(code, retry === undefined ? {} : { retry }), scheme };
 }
 
 function readAuthorization(

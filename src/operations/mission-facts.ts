@@ -6,11 +6,13 @@
 import { deliverBehaviour } from '../behaviour/delivery.ts';
 import { Denied } from '../domain/denial.ts';
 import type { JsonObject } from '../domain/json.ts';
+import type { Mission } from '../domain/mission.ts';
 import type { Ports, VerifierPolicy } from '../ports.ts';
+import { sourcesForOthers } from './judge-behaviour.ts';
 import { missionBehaviour } from './mission-behaviour.ts';
 
-/** Key under which every audience of one mission digests values (wire profile 2.4). 32 bytes. */
-export type MissionDigestKey = (mission_id: string) => Uint8Array;
+/** Key under which every audience of one tree of missions digests values (wire profile 2.4), by its root. 32 bytes. */
+export type MissionDigestKey = (root: string) => Uint8Array;
 
 /** @throws Denied `not_found`, the same for an unknown mission and for one that is not this audience's */
 export async function missionFacts(
@@ -37,9 +39,19 @@ export async function missionFacts(
         ({ resource }) => resource === verifier.audience || resource.startsWith(`${verifier.audience}/`),
       )
       .map(({ actions, why }) => ({ actions, why })),
-    tainted: mission.tainted,
+    // Parent and child talk to each other: what one has read, the other may have heard.
+    tainted: mission.tainted || (await treeIsTainted(ports, mission)),
     born_tainted: mission.born_tainted ?? false,
     behaviour: deliverBehaviour(await missionBehaviour(ports, mission, verifier.audience)),
-    digest_key: Buffer.from(digestKey(mission.id)).toString('base64url'),
+    digest_key: Buffer.from(digestKey(mission.path[0] ?? mission.id)).toString('base64url'),
+    sources_for_others: sourcesForOthers(ports, mission, verifier.audience).map(({ action, field }) => ({
+      action,
+      ...(field !== undefined && { field }),
+    })),
   };
+}
+
+async function treeIsTainted(ports: Ports, mission: Mission): Promise<boolean> {
+  const members = await ports.store.missionTree(mission.path[0] ?? mission.id);
+  return members.some(({ tainted }) => tainted);
 }

@@ -119,7 +119,8 @@ class Tree {
   /** The broker's word. */
   decision(audience: string, action: string, parameters: Record<string, JsonValue>, mission = 'msn_root') {
     const begun = this.#begun(audience, mission);
-    const view = viewOf(this.shared, begun, audience, this.tainted, catalogueOf);
+    const ownerOf = (action: string) => (DIRECTORY.actions.has(action) ? 'directory' : null);
+    const view = viewOf(this.shared, begun, audience, this.tainted, catalogueOf, ownerOf);
     const catalogue = withSteps(
       catalogueOf(audience) ?? POST,
       begun.sources.map(({ action: step }) => ({ action: step, catalogue: DIRECTORY })),

@@ -5,6 +5,7 @@ import { malformed } from '../../domain/denial.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../domain/json.ts';
 import { readText } from '../../domain/reader.ts';
 import { type Evaluation, type EvaluationRequest, evaluate } from '../../operations/evaluate.ts';
+import type { BehaviourWish, CallBehaviour } from '../../operations/judge-behaviour.ts';
 import type { Ports } from '../../ports.ts';
 import { type Incoming, json, type Route, readJsonValue } from '../route.ts';
 import { problemSchema } from '../schemas.ts';
@@ -12,7 +13,7 @@ import { verifierOf } from './verifiers.ts';
 
 const MAX_EVALUATIONS = 100;
 /** Members of `context` that are the call's credentials and not facts about it. */
-const CREDENTIALS = ['access_token', 'dpop', 'parameters', 'method', 'url'];
+const CREDENTIALS = ['access_token', 'dpop', 'parameters', 'method', 'url', 'behaviour'];
 
 const evaluationSchema = z.object({
   subject: z.object({ type: z.literal('mission'), id: z.string() }).loose(),
@@ -25,15 +26,29 @@ const evaluationSchema = z.object({
       method: z.string().optional(),
       url: z.string().optional(),
       parameters: z.record(z.string(), z.unknown()).optional(),
+      behaviour: z
+        .object({
+          mode: z.enum(['enforce', 'observe', 'off']).optional().describe('Default enforce.'),
+          answers_inspected: z
+            .boolean()
+            .optional()
+            .describe(
+              'The caller reports what the call answers to /observations; else it taints where it may be text.',
+            ),
+        })
+        .optional()
+        .describe('How the call is judged by where its values came from.'),
     })
     .loose(),
 });
 const decisionSchema = z.object({
   decision: z.boolean(),
-  context: z.object({ reason: z.string() }).optional(),
+  context: z
+    .object({ reason: z.string(), retry: z.enum(['never', 'with_new_mission']).optional() })
+    .optional(),
 });
 
-export function authzenRoutes(ports: Ports): Route[] {
+export function authzenRoutes(ports: Ports, behaviour: CallBehaviour): Route[] {
   const refused = {
     400: { description: 'Malformed', schema: problemSchema },
     401: { description: 'Not a registered verifier', schema: problemSchema },
@@ -76,7 +91,10 @@ export function authzenRoutes(ports: Ports): Route[] {
       },
       async handle(incoming) {
         const body = objectOf(readJsonValue(incoming), 'the body');
-        return json(200, answerOf(await evaluate(ports, verifierOf(incoming), readEvaluation(body, {}))));
+        return json(
+          200,
+          answerOf(await evaluate(ports, behaviour, verifierOf(incoming), readEvaluation(body, {}))),
+        );
       },
     },
     {
@@ -97,12 +115,12 @@ export function authzenRoutes(ports: Ports): Route[] {
           ...refused,
         },
       },
-      handle: (incoming) => evaluateAll(ports, incoming),
+      handle: (incoming) => evaluateAll(ports, behaviour, incoming),
     },
   ];
 }
 
-async function evaluateAll(ports: Ports, incoming: Incoming) {
+async function evaluateAll(ports: Ports, behaviour: CallBehaviour, incoming: Incoming) {
   const body = objectOf(readJsonValue(incoming), 'the body');
   const { evaluations, options, ...defaults } = body;
   if (!Array.isArray(evaluations) || evaluations.length === 0 || evaluations.length > MAX_EVALUATIONS)
@@ -117,7 +135,7 @@ async function evaluateAll(ports: Ports, incoming: Incoming) {
   const decided: unknown[] = [];
   const spent = new Set<string>();
   for (const request of requests) {
-    const evaluation = await evaluate(ports, verifierOf(incoming), request, spent);
+    const evaluation = await evaluate(ports, behaviour, verifierOf(incoming), request, spent);
     decided.push(answerOf(evaluation));
     if (semantic === 'deny_on_first_deny' && !evaluation.decision) break;
     if (semantic === 'permit_on_first_permit' && evaluation.decision) break;
@@ -125,8 +143,8 @@ async function evaluateAll(ports: Ports, incoming: Incoming) {
   return json(200, { evaluations: decided });
 }
 
-function answerOf({ decision, reason }: Evaluation) {
-  return decision ? { decision } : { decision, context: { reason } };
+function answerOf({ decision, reason, retry }: Evaluation) {
+  return decision ? { decision } : { decision, context: { reason, ...(retry !== undefined && { retry }) } };
 }
 
 function objectOf(value: JsonValue | undefined, at: string): JsonObject {
@@ -154,7 +172,20 @@ function readEvaluation(item: JsonObject, defaults: JsonObject): EvaluationReque
     ...(url !== undefined && { url }),
     parameters:
       context['parameters'] === undefined ? {} : objectOf(context['parameters'], 'context.parameters'),
+    ...(context['behaviour'] !== undefined && {
+      behaviour: readWish(objectOf(context['behaviour'], 'context.behaviour')),
+    }),
     // The algebra reads each fact by its own kind and denies what it cannot evaluate.
     context: facts as CallContext,
   };
+}
+
+function readWish({ mode = 'enforce', answers_inspected = false, ...rest }: JsonObject): BehaviourWish {
+  const unknown = Object.keys(rest)[0];
+  if (unknown !== undefined) throw malformed(`context.behaviour.${unknown} is unknown`);
+  if (mode !== 'enforce' && mode !== 'observe' && mode !== 'off')
+    throw malformed('context.behaviour.mode must be enforce, observe or off');
+  if (typeof answers_inspected !== 'boolean')
+    throw malformed('context.behaviour.answers_inspected must be true or false');
+  return { mode, answers_inspected };
 }

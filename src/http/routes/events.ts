@@ -70,6 +70,14 @@ const acceptedSchema = z.object({
   proven: z.number().int(),
   repeated: z.boolean(),
 });
+const observedSchema = acceptedSchema.extend({
+  unsettled: z
+    .array(z.object({ mission_id: z.string(), digests: z.array(z.string()) }))
+    .describe(
+      'Values of the batch that prove nothing, whoever vouches for them: the agent had written them.',
+    ),
+  observed_by: z.string().describe('The process that keeps them: what another one was told is gone.'),
+});
 
 export function eventRoutes(reports: Reports): Route[] {
   const route = (
@@ -77,6 +85,7 @@ export function eventRoutes(reports: Reports): Route[] {
     summary: string,
     body: z.ZodType,
     take: (verifier: VerifierPolicy, body: JsonValue) => Promise<Accepted>,
+    answer: z.ZodType = acceptedSchema,
   ): Route => ({
     method: 'POST',
     path,
@@ -89,7 +98,7 @@ export function eventRoutes(reports: Reports): Route[] {
       tag: 'verifiers',
       json: body,
       responses: {
-        200: { description: 'Kept, durably; what was dropped is counted', schema: acceptedSchema },
+        200: { description: 'Kept, durably; what was dropped is counted', schema: answer },
         400: { description: 'Not a batch', schema: problemSchema },
         401: { description: 'Not a registered verifier', schema: problemSchema },
         503: { description: 'Too many batches at work', schema: problemSchema },
@@ -116,6 +125,7 @@ export function eventRoutes(reports: Reports): Route[] {
         observationSchema,
       ]),
       (verifier, body) => reports.observations(verifier, body),
+      observedSchema,
     ),
   ];
 }

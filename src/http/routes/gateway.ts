@@ -8,6 +8,7 @@ import {
   forwardAuth,
   type Gateway,
 } from '../../operations/forward-auth.ts';
+import type { CallBehaviour } from '../../operations/judge-behaviour.ts';
 import type { Ports } from '../../ports.ts';
 import { header, type Incoming, json, type Outgoing, type Route } from '../route.ts';
 import { problemSchema } from '../schemas.ts';
@@ -17,7 +18,7 @@ export const SECRET_HEADER = 'sortie-gateway-secret';
 
 export type Gateways = () => ReadonlyMap<string, Gateway>;
 
-export function gatewayRoutes(ports: Ports, gateways: Gateways): Route[] {
+export function gatewayRoutes(ports: Ports, behaviour: CallBehaviour, gateways: Gateways): Route[] {
   const responses = {
     200: { description: 'Permitted; Sortie-Mission and Sortie-Client name the caller' },
     401: { description: 'No good token or proof; the challenge says which', schema: problemSchema },
@@ -32,7 +33,7 @@ export function gatewayRoutes(ports: Ports, gateways: Gateways): Route[] {
     hot: true,
     ...(rest && { rest }),
     describe: { summary, tag: 'verifiers', responses },
-    handle: (incoming) => judge(ports, gateways, incoming, rest),
+    handle: (incoming) => judge(ports, behaviour, gateways, incoming, rest),
   });
   return [
     route('GET', '/forward-auth/{gateway}', 'Judge the request that a gateway describes in its headers'),
@@ -73,6 +74,7 @@ export function gatewayRoutes(ports: Ports, gateways: Gateways): Route[] {
 
 async function judge(
   ports: Ports,
+  behaviour: CallBehaviour,
   gateways: Gateways,
   incoming: Incoming,
   by_path: boolean,
@@ -83,7 +85,7 @@ async function judge(
   );
   if (gateway === null || (gateway.kind === 'envoy') !== by_path)
     throw new Denied({ tag: 'forbidden', needs: 'a registered gateway' });
-  const verdict = await forwardAuth(ports, gateway, readForwarded(gateway, incoming));
+  const verdict = await forwardAuth(ports, behaviour, gateway, readForwarded(gateway, incoming));
   if (verdict.permitted)
     return {
       status: 200,

@@ -150,6 +150,7 @@ export function verifierRoutes(
                 .object({ rules: z.looseObject({ version: z.string() }), values: z.array(z.looseObject({})) })
                 .describe('What the template says: rules with their version, and what it vouches for here.'),
               digest_key: z.string(),
+              sources_for_others: z.array(z.object({ action: z.string(), field: z.string().optional() })),
             }),
           },
           404: { description: 'No such mission at this audience', schema: problemSchema },
