@@ -14,6 +14,7 @@ import { FeedClient } from './feed-client.ts';
 import { type DecisionObserver, Guard } from './guard.ts';
 import { metadataUrl, resourceMetadata } from './metadata.ts';
 import { missionFactsOf, taintMarkOf } from './mission-facts.ts';
+import { Settlement } from './settlement.ts';
 import { type GuardLimits, GuardState, type SequenceJudge } from './state.ts';
 import { OpenStreams } from './streams.ts';
 import type { VerifiedToken } from './token.ts';
@@ -165,6 +166,7 @@ export function createGuard(options: CreateGuardOptions): RunningGuard {
     ask: askBroker(client),
   });
   const clock = options.now === undefined ? new ClockWatch(now) : null;
+  const settlement = new Settlement({ client, state, now });
   const sweep = setInterval(() => {
     if (clock?.wasSetBack() === true) {
       // Nothing is certain until the broker is heard again: the next heartbeat brings a snapshot.
@@ -195,6 +197,7 @@ export function createGuard(options: CreateGuardOptions): RunningGuard {
       clearInterval(sweep);
       await feed.close();
       await events?.close();
+      await settlement.close();
     },
   };
 }

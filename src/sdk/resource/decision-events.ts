@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import type { JsonObject, JsonValue } from '../../domain/json.ts';
 import { verdictReport } from '../../domain/verdict-report.ts';
+import type { AnswerMeter } from './answer-meter.ts';
 import type { BrokerClient } from './broker-client.ts';
 import type { GuardedCall } from './call.ts';
 import type { DecisionFacts, DecisionObserver, Verdict } from './guard.ts';
@@ -44,6 +45,8 @@ interface Waiting {
   readonly bundle_version: string | null;
   /** Characters of what only some events carry. */
   readonly heavy: number;
+  /** Counts the answer of a permitted call. */
+  readonly meter: AnswerMeter | null;
 }
 
 export class DecisionEvents implements DecisionObserver {
@@ -134,7 +137,8 @@ export class DecisionEvents implements DecisionObserver {
       }
     }
     this.#heavy += heavy;
-    this.#waiting.push({ event, bundle_version: this.#options.bundle_version?.() ?? null, heavy });
+    const meter = event['decision'] === 'permit' ? (call.meter ?? null) : null;
+    this.#waiting.push({ event, bundle_version: this.#options.bundle_version?.() ?? null, heavy, meter });
   }
 
   /** A digest that cannot be made keeps no event from being sent. */
@@ -193,6 +197,8 @@ export class DecisionEvents implements DecisionObserver {
     for (const waiting of this.#waiting) {
       const full = events.length === BATCH_EVENTS || heavy + waiting.heavy > HEAVY_CHARS / 4;
       if (waiting.bundle_version !== bundle_version || (full && events.length > 0)) break;
+      // Known once the answer has ended; one that is still open when its event leaves is told of without.
+      if (waiting.meter?.ended === true) waiting.event['bytes'] = waiting.meter.bytes;
       events.push(waiting.event);
       heavy += waiting.heavy;
     }
