@@ -1,11 +1,19 @@
 /** The only file that touches argv, env and signals. */
-import { runCli } from './cli/program.ts';
-
 export async function main(argv: readonly string[]): Promise<void> {
+  const out = (text: string) => void process.stdout.write(text);
+  const err = (text: string) => void process.stderr.write(text);
+  if (argv[2] === 'credential-process') {
+    // A tool waits for this one, each time: nothing else is loaded.
+    const { credentialProcess } = await import('./cli/credential-process.ts');
+    process.exitCode = await credentialProcess(argv.slice(3), out, err);
+    return;
+  }
+  const { runCli } = await import('./cli/program.ts');
   const code = await runCli(argv, {
     env: process.env,
-    out: (text) => void process.stdout.write(text),
-    err: (text) => void process.stderr.write(text),
+    out,
+    err,
+    self: [process.execPath, argv[1] ?? ''],
     stdin: async () => {
       const chunks: Buffer[] = [];
       for await (const chunk of process.stdin) chunks.push(chunk as Buffer);
