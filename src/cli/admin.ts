@@ -2,10 +2,8 @@
 import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { parse } from 'yaml';
-import { type ConnectionOptions, callAdmin } from './client.ts';
+import { type Answer, type Common, callAndShow, connected } from './connected.ts';
 import { Failure, type Terminal, table } from './terminal.ts';
-
-type Answer = Record<string, unknown>;
 
 interface MissionRow {
   readonly id: string;
@@ -17,24 +15,13 @@ interface MissionRow {
 }
 
 export function addAdminCommands(program: Command, terminal: Terminal): void {
-  const connected = (command: Command) =>
-    command
-      .option('--url <url>', 'the broker (SORTIE_URL; default http://127.0.0.1:8480)')
-      .option('--token-file <file>', 'file with an admin token (SORTIE_ADMIN_TOKEN_FILE)')
-      .option('--json', 'print the answer as JSON');
-  type Common = ConnectionOptions & { readonly json?: boolean };
-
-  /** Calls, then prints: JSON on request, else what `show` makes of it. */
-  const call = async (
+  const call = (
     options: Common,
     method: string,
     path: string,
     body: unknown,
     show: (answer: Answer) => string,
-  ): Promise<void> => {
-    const answer = await callAdmin(terminal, options, method, path, body);
-    terminal.out(options.json ? `${JSON.stringify(answer, null, 2)}\n` : show(answer));
-  };
+  ) => callAndShow(terminal, options, method, path, body, show);
 
   const admin = program.command('admin').description('Admin tokens');
   connected(admin.command('create'))

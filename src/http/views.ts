@@ -3,7 +3,8 @@ import { z } from 'zod';
 import { effective } from '../domain/authority/index.ts';
 import { type Mission, stateAt } from '../domain/mission.ts';
 import { rfc3339 } from '../domain/reader.ts';
-import type { CredentialRecord, LeaseRecord, TemplateRecord } from '../ports.ts';
+import type { LeaseOutcome } from '../operations/lease-outcomes.ts';
+import type { CredentialRecord, TemplateRecord } from '../ports.ts';
 import { detailsSchema } from './schemas.ts';
 
 export function missionSummary(mission: Mission, now: number) {
@@ -62,8 +63,11 @@ export function credentialView(credential: CredentialRecord) {
   };
 }
 
-/** A provider credential from before it existed until it is gone; one that cannot be revoked says so here. */
-export function leaseView(lease: LeaseRecord) {
+/**
+ * A provider credential from before it existed until it is gone; one that cannot be revoked says so here, with how
+ * long it works and what a person could do instead.
+ */
+export function leaseView({ lease, residual, alternative }: LeaseOutcome) {
   const open = lease.ended_at === null;
   return {
     id: lease.id,
@@ -76,6 +80,8 @@ export function leaseView(lease: LeaseRecord) {
     attempts: lease.attempts,
     last_error: lease.last_error,
     next_attempt_at: open && lease.attempts > 0 ? rfc3339(lease.next_at) : null,
+    residual,
+    alternative,
   };
 }
 
@@ -124,11 +130,17 @@ export const viewSchemas = {
     verifiers: z
       .array(z.looseObject({ verifier_id: z.string(), acknowledged_at: z.number().nullable() }))
       .describe('Connected verifiers that were told, and when each acknowledged.'),
+    leases: z
+      .array(z.looseObject({ id: z.string(), state: z.string() }))
+      .describe('Provider credentials of the mission and of those that ended with it, as they are now.'),
   }),
   revocation: z.looseObject({
     missions: z.number().int(),
     dry_run: z.boolean(),
     seq: z.number().int().nullable(),
+    leases: z
+      .array(z.looseObject({ id: z.string(), state: z.string() }))
+      .describe('Provider credentials of the first missions that ended, as they are now.'),
   }),
   blocks: z.object({ items: z.array(blockShape) }),
   block: blockShape,

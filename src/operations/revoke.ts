@@ -205,6 +205,11 @@ export function feedDeny(
 
 function residuals(ports: Ports, radius: BlastRadius, now: number): Residual[] {
   return radius.credentials.map(({ type, target, count, last_expires_at }) => {
+    const provider = ports.providers.get(type);
+    if (provider !== undefined) {
+      const { seconds, why } = provider.residual(last_expires_at, now);
+      return { type, target, count, works_until: rfc3339(Math.min(last_expires_at, now + seconds)), why };
+    }
     const staleness = ports.policy().audience(target)?.max_staleness_seconds ?? 0;
     return {
       type,

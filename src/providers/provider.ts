@@ -91,9 +91,10 @@ export interface Provider<E extends ProviderEntry = ProviderEntry> {
    * Where a counterpart has no room for one revocation more: ends everything of one target that was issued before,
    * whoever has it. The same time again changes nothing. Absent where revocations always have room.
    * @param issued_before seconds since the epoch
+   * @param dry_run says what it would leave, and asks nobody
    * @throws ProviderFault, or Denied for a target that is not configured
    */
-  denyOlder?(target: string, issued_before: number, now: number): Promise<Residual>;
+  denyOlder?(target: string, issued_before: number, now: number, dry_run?: boolean): Promise<Residual>;
   /** What a revocation now would leave, without asking anyone: for manifests and previews. */
   residual(expires_at: number, now: number): Residual;
   /** Closes connections. */

@@ -242,10 +242,10 @@ export function createAwsSessions(options: AwsSessionOptions): AwsSessions {
 
     residual: residualAt,
 
-    async denyOlder(role, issued_before, now) {
+    async denyOlder(role, issued_before, now, dry_run = false) {
       const { max_session_seconds } = roleOf(role);
       const ends_at = issued_before + max_session_seconds + SLACK_SECONDS;
-      await deny_lists.denyOlder(role, issued_before, ends_at, now);
+      if (!dry_run) await deny_lists.denyOlder(role, issued_before, ends_at, now);
       return residualAt(ends_at, now);
     },
 

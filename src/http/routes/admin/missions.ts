@@ -5,12 +5,13 @@ import { Denied } from '../../../domain/denial.ts';
 import { MISSION_STATES } from '../../../domain/mission.ts';
 import type { RevocationFeed } from '../../../feed/feed.ts';
 import { listDecisions } from '../../../operations/decisions.ts';
+import { leaseOutcomes } from '../../../operations/lease-outcomes.ts';
 import { contain, type Intervened, intervene } from '../../../operations/lifecycle.ts';
 import type { Ports } from '../../../ports.ts';
 import { json, type Route, readJson, readQuery } from '../../route.ts';
 import { cursorQuery, reasonSchema } from '../../schemas.ts';
 import { credentialView, leaseView, missionDetail, missionSummary, viewSchemas } from '../../views.ts';
-import { actorOf, enforcedBy, responses, time } from './parts.ts';
+import { actorOf, enforcedBy, leasesAfter, responses, time } from './parts.ts';
 
 const interventionBody = {
   reason: reasonSchema,
@@ -37,14 +38,20 @@ const missionsQuery = z.strictObject({
 });
 
 export function missionRoutes(ports: Ports, feed: RevocationFeed): Route[] {
-  const intervened = async (result: Intervened) =>
-    json(200, {
+  const intervened = async (result: Intervened) => {
+    const [verifiers, leases] = await Promise.all([
+      enforcedBy(feed, result),
+      leasesAfter(ports, [result.mission.id, ...result.cascaded]),
+    ]);
+    return json(200, {
       mission: missionSummary(result.mission, ports.clock.now()),
       cascaded: result.cascaded,
       seq: result.seq,
       repeated: result.repeated,
-      verifiers: await enforcedBy(feed, result),
+      verifiers,
+      leases,
     });
+  };
 
   const transition = (
     name: 'suspend' | 'resume' | 'revoke',
@@ -120,7 +127,7 @@ export function missionRoutes(ports: Ports, feed: RevocationFeed): Route[] {
           ...missionDetail(mission, now),
           tree: tree.map((member) => missionSummary(member, now)),
           credentials: (await ports.store.credentials(id)).map(credentialView),
-          leases: (await ports.store.leases(id)).map(leaseView),
+          leases: (await leaseOutcomes(ports, id)).map(leaseView),
           audit: await ports.store.auditRecords({ mission_id: id, limit: 200, newest_first: true }),
           decisions: (await listDecisions(ports, { mission_id: id, limit: 100 })).items,
         });

@@ -4,8 +4,11 @@ import type { z } from 'zod';
 import { malformed } from '../../../domain/denial.ts';
 import { instant } from '../../../domain/reader.ts';
 import type { RevocationFeed } from '../../../feed/feed.ts';
+import { settledLeases } from '../../../operations/lease-outcomes.ts';
+import type { Ports } from '../../../ports.ts';
 import type { Incoming, RouteDescription } from '../../route.ts';
 import { problemSchema } from '../../schemas.ts';
+import { leaseView } from '../../views.ts';
 
 /** Verifiers acknowledge in milliseconds; one that does not is reported, not waited for. */
 const ACKNOWLEDGEMENT_WAIT_MS = 500;
@@ -41,4 +44,9 @@ export async function enforcedBy(
   told: { readonly seq: number | null; readonly audiences: readonly string[] | null },
 ): Promise<readonly unknown[]> {
   return told.seq === null ? [] : feed.acknowledgements(told.seq, told.audiences, ACKNOWLEDGEMENT_WAIT_MS);
+}
+
+/** Provider credentials are revoked beside the answer; one that is slow or fails is reported, not waited for. */
+export async function leasesAfter(ports: Ports, mission_ids: readonly string[]): Promise<readonly unknown[]> {
+  return (await settledLeases(ports, mission_ids, ACKNOWLEDGEMENT_WAIT_MS)).map(leaseView);
 }

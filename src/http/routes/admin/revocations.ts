@@ -8,7 +8,7 @@ import type { Ports } from '../../../ports.ts';
 import { json, type Route, readJson } from '../../route.ts';
 import { reasonSchema, selectorSchema } from '../../schemas.ts';
 import { viewSchemas } from '../../views.ts';
-import { actorOf, enforcedBy, responses, time } from './parts.ts';
+import { actorOf, enforcedBy, leasesAfter, responses, time } from './parts.ts';
 
 const revocationBody = z.strictObject({
   selector: selectorSchema,
@@ -45,7 +45,11 @@ export function revocationRoutes(ports: Ports, feed: RevocationFeed): Route[] {
         if (wide && !asked.dry_run && incoming.admin?.role !== 'admin')
           throw new Denied({ tag: 'forbidden', needs: 'admin' });
         const answer = await revoke(ports, { actor: actorOf(incoming), ...asked });
-        return json(200, { ...answer, verifiers: await enforcedBy(feed, answer) });
+        const [verifiers, leases] = await Promise.all([
+          enforcedBy(feed, answer),
+          asked.dry_run ? [] : leasesAfter(ports, answer.mission_ids),
+        ]);
+        return json(200, { ...answer, verifiers, leases });
       },
     },
     {
