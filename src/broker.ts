@@ -218,6 +218,10 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     metrics,
     missionDigestKey: (mission_id) => seal.derive(`mission/${mission_id}/provenance`),
     overload: config.overload,
+    verdicts: {
+      alert: (alert) => log.warn(alert, 'behaviour: a verdict asks for more than its denial'),
+      failed: (cause) => log.error({ error: faultOf(cause) }, 'behaviour: a verdict was not answered'),
+    },
     gateways: () => gateways,
     observe(event) {
       metrics.observe(event);
