@@ -125,7 +125,7 @@ export function addAdminCommands(program: Command, terminal: Terminal): void {
 
   connected(program.command('revoke'))
     .description(
-      'End everything that a selector names: token, mission, mission_tree, agent, instance, template, attester, rule, agent_key',
+      'End everything that a selector names: token, credential, mission, mission_tree, agent, instance, template, attester, rule, agent_key',
     )
     .argument('<kind>')
     .argument('<key>')
@@ -301,12 +301,13 @@ function showRevocation(answer: Answer): string {
     target: string;
     count: number;
     works_until: string;
+    why: string;
   }[];
   const lines = [
     `${answer['dry_run'] ? 'would end' : 'ended'} ${String(answer['missions'])} mission(s)`,
     ...credentials.map(
-      ({ type, target, count, works_until }) =>
-        `  ${count} ${type} for ${target}; at a verifier that is cut off, until ${works_until} at the latest`,
+      ({ type, target, count, works_until, why }) =>
+        `  ${count} ${type} for ${target}, until ${works_until} at the latest: ${why}`,
     ),
   ];
   for (const verifier of (answer['verifiers'] ?? []) as {

@@ -68,6 +68,12 @@ export const selectorSchema = z.strictObject({
   key: z.string().min(1).max(512),
 });
 
+/** What one call can end: more than can be blocked. */
+export const revocationSelectorSchema = z.strictObject({
+  ...selectorSchema.shape,
+  kind: z.enum([...SELECTOR_KINDS, 'credential']),
+});
+
 /** Why: shown to people beside what was done. */
 export const reasonSchema = z
   .string()

@@ -16,6 +16,7 @@ import {
   WriteConflict,
 } from '../ports.ts';
 import { type Intervention, lastTokenEnd } from './lifecycle.ts';
+import { leaseOfCredential, revokeCredential } from './revoke-credential.ts';
 
 /** Revoking one of these without a block would let the next attestation undo it. */
 const BLOCKING: readonly Selector['kind'][] = [
@@ -33,8 +34,11 @@ const BLOCKING: readonly Selector['kind'][] = [
  */
 export const NAMED_ONE_BY_ONE: readonly Selector['kind'][] = ['instance', 'agent_key'];
 
+/** `credential`: one of a provider's, or a token by its `jti`; it ends no mission and blocks nothing. */
+export type RevocationSelector = Selector | { readonly kind: 'credential'; readonly key: string };
+
 export interface RevocationRequest extends Intervention {
-  readonly selector: Selector;
+  readonly selector: RevocationSelector;
   readonly dry_run: boolean;
   /** Do not block what would match in future. */
   readonly allow_new: boolean;
@@ -53,7 +57,7 @@ export interface Residual {
 
 export interface RevocationAnswer {
   readonly dry_run: boolean;
-  readonly selector: Selector;
+  readonly selector: RevocationSelector;
   readonly missions: number;
   /** At most 1,000 of them. */
   readonly mission_ids: readonly string[];
@@ -66,12 +70,41 @@ export interface RevocationAnswer {
   readonly seq: number | null;
   /** Audiences that were told; null for all of them. */
   readonly audiences: readonly string[] | null;
+  /** Whose provider credential it was, for the selector `credential`. */
+  readonly mission_id?: string;
 }
 
 /** @throws Denied `not_found`, `conflict`, `invalid_request` */
 export async function revoke(ports: Ports, request: RevocationRequest): Promise<RevocationAnswer> {
-  const now = ports.clock.now();
   const { selector } = request;
+  if (selector.kind !== 'credential' && selector.kind !== 'token') return revokeAll(ports, request, selector);
+  const { key } = selector;
+  if ((await leaseOfCredential(ports, key)) === null) {
+    const answer = await revokeAll(ports, request, { kind: 'token', key });
+    return { ...answer, selector };
+  }
+  if (selector.kind === 'token')
+    throw malformed('this is a credential of a provider: revoke it by the selector credential');
+  const { mission_id, ...residual } = await revokeCredential(ports, { ...request, credential_id: key });
+  return {
+    dry_run: request.dry_run,
+    selector,
+    missions: 0,
+    mission_ids: [],
+    born_since_preview: [],
+    credentials: [{ ...residual, count: 1 }],
+    seq: null,
+    audiences: [],
+    mission_id,
+  };
+}
+
+async function revokeAll(
+  ports: Ports,
+  request: RevocationRequest,
+  selector: Selector,
+): Promise<RevocationAnswer> {
+  const now = ports.clock.now();
   const radius = await ports.store.blastRadius(selector, now);
   const answer = {
     dry_run: request.dry_run,

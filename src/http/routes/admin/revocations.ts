@@ -6,18 +6,21 @@ import { block, unblock } from '../../../operations/blocks.ts';
 import { revoke } from '../../../operations/revoke.ts';
 import type { Ports } from '../../../ports.ts';
 import { json, type Route, readJson } from '../../route.ts';
-import { reasonSchema, selectorSchema } from '../../schemas.ts';
+import { reasonSchema, revocationSelectorSchema, selectorSchema } from '../../schemas.ts';
 import { viewSchemas } from '../../views.ts';
 import { actorOf, enforcedBy, leasesAfter, responses, time } from './parts.ts';
 
 const revocationBody = z.strictObject({
-  selector: selectorSchema,
+  selector: revocationSelectorSchema,
   reason: reasonSchema,
   dry_run: z.boolean().default(false),
   allow_new: z.boolean().default(false),
   bulk_token: z.string().max(1_000_000).optional(),
   event_id: z.string().min(1).max(128).optional(),
 });
+
+/** Policies and attesters are an admin's. */
+const ENDED_BY_RESPONDERS = ['token', 'credential', 'mission', 'mission_tree', 'agent', 'instance'];
 
 const blockBody = z.strictObject({
   selector: selectorSchema,
@@ -40,14 +43,15 @@ export function revocationRoutes(ports: Ports, feed: RevocationFeed): Route[] {
       },
       async handle(incoming) {
         const asked = readJson(incoming, revocationBody);
-        const wide = !['token', 'mission', 'mission_tree', 'agent', 'instance'].includes(asked.selector.kind);
-        // A responder ends missions, instances and agents; policies and attesters are an admin's.
+        const wide = !ENDED_BY_RESPONDERS.includes(asked.selector.kind);
         if (wide && !asked.dry_run && incoming.admin?.role !== 'admin')
           throw new Denied({ tag: 'forbidden', needs: 'admin' });
         const answer = await revoke(ports, { actor: actorOf(incoming), ...asked });
         const [verifiers, leases] = await Promise.all([
           enforcedBy(feed, answer),
-          asked.dry_run ? [] : leasesAfter(ports, answer.mission_ids),
+          asked.dry_run
+            ? []
+            : leasesAfter(ports, answer.mission_id === undefined ? answer.mission_ids : [answer.mission_id]),
         ]);
         return json(200, { ...answer, verifiers, leases });
       },
