@@ -25,5 +25,5 @@ export async function introspect(ports: Ports, verifier: VerifierPolicy, token: 
 async function leftOfMission(ports: Ports, claims: TokenClaims): Promise<RemainingLimits | null> {
   if (claims.limits === undefined) return null;
   const mission = await ports.store.mission(claims.mission.id);
-  return mission && remainingLimits(mission, await scarcest(ports, mission));
+  return mission && remainingLimits(await scarcest(ports, mission));
 }

@@ -1,10 +1,10 @@
 /** The manifest (wire profile 2): exactly what a mission holds, with how long each part outlives a revocation. */
 import { type AuthoritySet, effective } from '../domain/authority/index.ts';
 import type { JsonObject } from '../domain/json.ts';
-import type { Allowance } from '../domain/limits.ts';
 import { type Mission, stateAt } from '../domain/mission.ts';
 import { rfc3339 } from '../domain/reader.ts';
 import type { CredentialRecord, Ports } from '../ports.ts';
+import type { Scarcest } from './purse.ts';
 
 export interface ManifestCredential {
   readonly id: string;
@@ -58,7 +58,7 @@ export function manifestOf(
   mission: Mission,
   credentials: readonly CredentialRecord[],
   values: ReadonlyMap<string, DeliveredValue>,
-  allowances: readonly Allowance[],
+  left: Scarcest,
   now: number,
 ): Manifest {
   return {
@@ -73,7 +73,7 @@ export function manifestOf(
       template: { id: mission.template.id, version: mission.template.version },
     },
     authorization_details: effective(mission.authority, mission.containments),
-    limits: remainingLimits(mission, allowances),
+    limits: remainingLimits(left),
     credentials: credentials
       .filter((credential) => credential.expires_at > now && credential.revoked_at === null)
       .map((credential) => ({
@@ -88,10 +88,9 @@ export function manifestOf(
 }
 
 /** What is left of a mission's limits, as manifest and introspection tell it. */
-export function remainingLimits(mission: Mission, allowances: readonly Allowance[]): RemainingLimits {
-  const { max_derivations: max, derivations } = mission;
+export function remainingLimits({ derivations, allowances }: Scarcest): RemainingLimits {
   return {
-    ...(max !== null && { derivations: { max, left: Math.max(0, max - derivations) } }),
+    ...(derivations !== null && { derivations }),
     ...Object.fromEntries(
       allowances.map((allowance) => [
         allowance.control,

@@ -48,16 +48,28 @@ export async function storedPurse(
   return accounts.length === 0 ? null : new Purse(accounts);
 }
 
+/** What is left, limit by limit. */
+export interface Scarcest {
+  /** Tokens; null where nobody limits them. */
+  readonly derivations: { readonly max: number; readonly left: number } | null;
+  readonly allowances: readonly Allowance[];
+}
+
 /** What a mission and those above it leave, the scarcest of each control: for those who ask, not for minting. */
-export async function scarcest(ports: Ports, mission: Pick<Mission, 'path'>): Promise<readonly Allowance[]> {
+export async function scarcest(ports: Ports, mission: Pick<Mission, 'path'>): Promise<Scarcest> {
   const found = new Map<string, Allowance>();
-  for (const id of mission.path)
+  let fewest: Scarcest['derivations'] = null;
+  for (const id of mission.path) {
+    const { max_derivations: max = null, derivations = 0 } = (await ports.store.mission(id)) ?? {};
+    const left = max === null ? null : Math.max(0, max - derivations);
+    if (max !== null && left !== null && (fewest === null || left < fewest.left)) fewest = { max, left };
     for (const allowance of await ports.store.allowances(id)) {
       const known = found.get(allowance.control);
       if (!known || allowance.max - allowance.reserved < known.max - known.reserved)
         found.set(allowance.control, allowance);
     }
-  return [...found.values()];
+  }
+  return { derivations: fewest, allowances: [...found.values()] };
 }
 
 /** How many tokens may still be needed until the mission ends: one a token's life, for each of its audiences. */

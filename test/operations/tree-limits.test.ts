@@ -133,6 +133,9 @@ test('max_derivations of a root holds for its whole tree', async () => {
   expect((await renew(broker, grandchild)).status).toBe(200);
   for (const one of [grandchild, child, above])
     expect((await renew(broker, one)).body.mission_error).toBe('derivations_exhausted');
+  // It says what really is left, which is what those above it leave.
+  const shown = await broker.holder(child.key, 'GET', `/missions/${child.id}`, { token: child.token });
+  expect(shown.body['limits']).toEqual({ derivations: { max: 4, left: 0 } });
   const grant = await grantOf(broker, above);
   const late = await activate(broker, grant);
   expect(late.body.mission_error).toBe('derivations_exhausted');

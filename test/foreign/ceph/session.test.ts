@@ -191,6 +191,30 @@ describe.skipIf(!installed)('aws_session where STS and S3 enforce it', () => {
     expect(await works(second.deliver)).toBe(true);
   });
 
+  it('denies every older session of a role at once, whoever has it, and none that is issued afterwards', async () => {
+    const other = await issued(provider, leaseRequest<AwsSession>({ ...entry, role: ASSUMED }));
+    const [older, denied] = await Promise.all([
+      issued(provider, leaseRequest<AwsSession>(entry)),
+      issued(provider, leaseRequest<AwsSession>(entry)),
+    ]);
+    await provider.revoke(denied.revocation, now());
+    expect(await works(older.deliver)).toBe(true);
+    const at = now();
+    await provider.denyOlder(WEB, at, at);
+    expect(await works(older.deliver)).toBe(false);
+    expect(await works(denied.deliver)).toBe(false);
+    expect(await works(other.deliver)).toBe(true);
+    // STS tells the second of an issue.
+    await new Promise((resolve) => setTimeout(resolve, 1100));
+    const after = await issued(provider, leaseRequest<AwsSession>(entry));
+    expect(await works(after.deliver)).toBe(true);
+    // The same denial again takes nothing more, and single denials go on beside it.
+    await provider.denyOlder(WEB, at, now());
+    expect(await works(after.deliver)).toBe(true);
+    await provider.revoke(after.revocation, now());
+    expect(await works(after.deliver)).toBe(false);
+  });
+
   it('takes no web token for another audience, or by another key', async () => {
     const stranger = await startIssuer();
     const signers: readonly TestIssuer['sign'][] = [
