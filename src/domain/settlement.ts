@@ -5,10 +5,10 @@
  */
 import { malformed } from './denial.ts';
 import { isJsonObject, type JsonValue } from './json.ts';
-import { COUNTED_CONTROLS, type CountedControl } from './limits.ts';
+import type { CountedControl } from './limits.ts';
 
 /** Tokens named in one statement at most; a process that has more to tell makes several. */
-export const STATEMENT_TOKENS = 1000;
+export const STATEMENT_TOKENS = 500;
 const ID_MAX = 128;
 
 export interface Spent {
@@ -84,11 +84,6 @@ export function creditsOf(statement: Statement, open: readonly OpenAllotment[]):
     const used = spent.get(jti)?.[control] ?? 0;
     return { jti, control, amount: Math.max(0, part - used) };
   });
-}
-
-/** Where settlement stands with a control, for those who ask. */
-export function isCountedControl(name: string): name is CountedControl {
-  return (COUNTED_CONTROLS as readonly string[]).includes(name);
 }
 
 function isId(value: JsonValue | undefined): value is string {

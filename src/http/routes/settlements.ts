@@ -34,7 +34,6 @@ export function settlementRoutes(ports: Ports): Route[] {
       auth: { kind: 'verifier' },
       errors: 'problem',
       hot: true,
-      max_body_bytes: 262_144,
       describe: {
         summary: 'What one process spent of the allotments of tokens that are over',
         tag: 'verifiers',
