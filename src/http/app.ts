@@ -3,14 +3,10 @@ import type { Server } from 'node:http';
 import { z } from 'zod';
 import type { TemplateDocument } from '../domain/policy.ts';
 import type { RevocationFeed } from '../feed/feed.ts';
-import { createAdminStream } from '../operations/admin-stream.ts';
 import { authenticateAdmin } from '../operations/admin-tokens.ts';
 import type { SignedBundle } from '../operations/bundle.ts';
-import { createReports } from '../operations/events.ts';
-import { createCallBehaviour } from '../operations/judge-behaviour.ts';
 import type { MissionDigestKey } from '../operations/mission-facts.ts';
-import { createProvenance } from '../operations/provenance.ts';
-import { type Alert, createVerdictResponses } from '../operations/verdicts.ts';
+import type { Judgement } from '../operations/judgement.ts';
 import type { VerifierAuthentication } from '../operations/verifiers.ts';
 import type { Evidence, Ports, VerifierPolicy } from '../ports.ts';
 import { createAdmission, type OverloadPolicy } from './admission.ts';
@@ -46,8 +42,7 @@ export interface AppParts {
   readonly overload: OverloadPolicy;
   readonly gateways: Gateways;
   readonly missionDigestKey: MissionDigestKey;
-  /** Told what verdicts did by themselves. */
-  readonly verdicts: { alert(alert: Alert): void; failed(cause: unknown): void };
+  readonly judgement: Judgement;
   /** False until a person confirmed the block list of a restored backup. */
   readonly issuing: () => boolean;
   readonly confirmRestore: (actor: string, reason: string) => Promise<void>;
@@ -55,17 +50,13 @@ export interface AppParts {
 }
 
 export function routeTable(parts: AppParts): Route[] {
-  const { ports } = parts;
-  const provenance = createProvenance(ports);
-  const behaviour = createCallBehaviour(ports, provenance, parts.missionDigestKey);
-  const reports = createReports(ports, provenance);
-  createVerdictResponses(ports, reports, parts.verdicts);
+  const { ports, judgement } = parts;
   return [
     ...agentRoutes(ports),
     ...verifierRoutes(ports, parts),
-    ...authzenRoutes(ports, behaviour),
-    ...eventRoutes(reports),
-    ...gatewayRoutes(ports, behaviour, parts.gateways),
+    ...authzenRoutes(ports, judgement),
+    ...eventRoutes(judgement),
+    ...gatewayRoutes(ports, judgement, parts.gateways),
     ...metadataRoutes(ports, parts.statusList),
     ...missionRoutes(ports, parts.feed),
     ...revocationRoutes(ports, parts.feed),
@@ -73,7 +64,7 @@ export function routeTable(parts: AppParts): Route[] {
     ...templateRoutes(ports, parts.parseTemplate),
     ...adminTokenRoutes(ports),
     ...adminOperationRoutes(parts),
-    ...decisionRoutes(ports, createAdminStream(ports, reports)),
+    ...decisionRoutes(ports, judgement),
     ...enrolmentRoutes(ports, parts.enrolment),
     ...settlementRoutes(ports),
     ...operationRoutes(parts),

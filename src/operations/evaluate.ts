@@ -8,7 +8,9 @@ import { type Verdict, verdictHash } from '../behaviour/verdict.ts';
 import { type CallContext, compile, permits } from '../domain/authority/index.ts';
 import { Denied } from '../domain/denial.ts';
 import type { JsonObject } from '../domain/json.ts';
+import { verdictReport } from '../domain/verdict-report.ts';
 import { type Ports, type TokenClaims, type VerifierPolicy, type Write, WriteConflict } from '../ports.ts';
+import { bundleContent } from './bundle.ts';
 import {
   type BehaviourWish,
   type CallBehaviour,
@@ -71,12 +73,14 @@ export async function evaluate(
   if (claims === null) return { decision: false, reason: judged.refused ?? 'token_invalid' };
   let { outcome } = judged;
   let writes = judged.writes;
+  let decision_id = '';
   for (let round = 0; ; round++) {
     const record = recordOf(verifier, request, claims, outcome, now);
     try {
       // The proof is spent, the mission seen alive and the decision on record in one transaction: what is revoked
       // between the look and the write is refused.
-      await ports.store.atomically([...writes, ...outcome.writes, record]);
+      const { audit } = await ports.store.atomically([...writes, ...outcome.writes, record]);
+      decision_id = `dec_${audit.at(-1)?.seq}`;
     } catch (cause) {
       if (!(cause instanceof WriteConflict)) throw cause;
       return {
@@ -97,6 +101,9 @@ export async function evaluate(
       verifier,
       mission_id: claims.mission.id,
       jti: claims.jti,
+      proven: claims.cnf !== undefined,
+      decision_id,
+      bundle_version: bundleContent(ports, verifier.audience).version,
       at: now,
       mode: wish.mode,
       verdict,
@@ -150,6 +157,7 @@ function recordOf(
           catalogue_version: judged.catalogue_version,
           rules_version: judged.rules_version,
           verdict: verdictHash(judged),
+          found: verdictReport({ record: judged, enforced: refused === BEHAVIOUR_DENIED, evidence: null }),
         }),
       },
     },

@@ -62,6 +62,11 @@ export interface BehaviourJudgement {
   readonly verifier: VerifierPolicy;
   readonly mission_id: string;
   readonly jti: string;
+  /** A proof of the call stands behind it; false for a bearer token, which has none. */
+  readonly proven: boolean;
+  /** By which the decision is explained. */
+  readonly decision_id: string;
+  readonly bundle_version: string;
   /** Seconds. */
   readonly at: number;
   readonly mode: 'enforce' | 'observe';

@@ -17,6 +17,7 @@ export async function missionBehaviour(
   audience: string,
 ): Promise<MissionBehaviour> {
   const template = await ports.store.template(mission.template.id, mission.template.hash);
+  // It is kept as long as its missions; without it, nothing stricter than the defaults is known.
   if (template === null) return { rules: DEFAULT_RULES, values: [] };
   const { document } = template;
   const actions =

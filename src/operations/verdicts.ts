@@ -17,6 +17,7 @@ import { type Mission, stateAt } from '../domain/mission.ts';
 import type { KeptDecision } from '../domain/reports.ts';
 import { type Ports, type VerifierPolicy, type Write, WriteConflict } from '../ports.ts';
 import type { ReportedBatch, Reports } from './events.ts';
+import type { BehaviourJudgement, CallBehaviour } from './judge-behaviour.ts';
 import { BROKER_REASON, contain, type Intervention, intervene, suspendForGood } from './lifecycle.ts';
 import { missionBehaviour } from './mission-behaviour.ts';
 
@@ -225,6 +226,7 @@ const ANSWERED = 20_000;
 export function createVerdictResponses(
   ports: Ports,
   reports: Pick<Reports, 'onBatch'>,
+  judged: Pick<CallBehaviour, 'onVerdict'>,
   tell: { alert(alert: Alert): void; failed(cause: unknown): void },
 ): VerdictResponses {
   /** Version of the mission as it was when this verifier's word was last answered: until it changes, nothing would. */
@@ -245,7 +247,7 @@ export function createVerdictResponses(
 
   async function answer(claim: Claim): Promise<void> {
     const { mission_id, verifier, record, decision_id: decision } = claim;
-    const pair = `${mission_id} ${verifier.id}`;
+    const pair = `${mission_id} ${verifier.id} ${claim.proven === 'broker'}`;
     const mission = await ports.store.mission(mission_id);
     const seen = `${mission?.version} ${record.rule}`;
     if (mission === null || answered.get(pair) === seen) return;
@@ -282,12 +284,12 @@ export function createVerdictResponses(
     waiting.delete(mission_id);
   }
 
-  reports.onBatch((batch) => {
-    for (const claim of claimsOf(batch)) {
+  function take(claims: readonly Claim[]): void {
+    for (const claim of claims) {
       const { mission_id, verifier, record } = claim;
       const queued = waiting.get(mission_id);
       // One place for each verifier and rule: a flood of one does not push another's word out.
-      const key = `${verifier.id} ${record.rule}`;
+      const key = `${claim.proven === 'broker'} ${verifier.id} ${record.rule}`;
       if (queued !== undefined) {
         queued.set(key, claim);
         continue;
@@ -296,7 +298,10 @@ export function createVerdictResponses(
       const working_on = work(mission_id).finally(() => working.delete(working_on));
       working.add(working_on);
     }
-  });
+  }
+
+  reports.onBatch((batch) => take(claimsOf(batch)));
+  judged.onVerdict((judgement) => take(judgedClaim(judgement)));
 
   return {
     async settled() {
@@ -311,6 +316,14 @@ function claimsOf(batch: ReportedBatch): Claim[] {
     const claim = claimOf(decision, batch, index);
     return claim === null ? [] : [claim];
   });
+}
+
+/** The broker's own judgement of a call with its proof. */
+function judgedClaim(judgement: BehaviourJudgement): Claim[] {
+  const { verdict, mission_id, verifier, decision_id, bundle_version } = judgement;
+  if (!judgement.proven || judgement.mode !== 'enforce' || verdict.response === 'none') return [];
+  if (verdict.decision !== 'deny') return [];
+  return [{ mission_id, verifier, record: verdict.record, decision_id, proven: 'broker', bundle_version }];
 }
 
 function claimOf(decision: KeptDecision, batch: ReportedBatch, index: number): Claim | null {
