@@ -41,6 +41,7 @@ export async function missionFacts(
       .map(({ actions, why }) => ({ actions, why })),
     // Parent and child talk to each other: what one has read, the other may have heard.
     tainted: mission.tainted || (await treeIsTainted(ports, mission)),
+    marked: mission.tainted,
     born_tainted: mission.born_tainted ?? false,
     behaviour: deliverBehaviour(await missionBehaviour(ports, mission, verifier.audience)),
     digest_key: Buffer.from(digestKey(mission.path[0] ?? mission.id)).toString('base64url'),

@@ -144,7 +144,8 @@ export function verifierRoutes(
               constraints: z.array(z.string()),
               success_criteria: z.array(z.string()),
               needs: z.array(z.object({ actions: z.array(z.string()), why: z.string() })),
-              tainted: z.boolean(),
+              tainted: z.boolean().describe('It, or a mission of its tree.'),
+              marked: z.boolean().describe('It itself.'),
               born_tainted: z.boolean(),
               behaviour: z
                 .object({ rules: z.looseObject({ version: z.string() }), values: z.array(z.looseObject({})) })

@@ -1,5 +1,6 @@
 /** The broker's word on a consequential call: AuthZEN evaluation with the token and its proof (wire profile 3). */
 import { isJsonObject, type JsonObject, parseJson } from '../../domain/json.ts';
+import type { BehaviourMode } from './behaviour.ts';
 import type { BrokerClient } from './broker-client.ts';
 import type { AskBroker } from './guard.ts';
 
@@ -7,7 +8,11 @@ const TIMEOUT_MS = 2_000;
 const MAX_ANSWER_BYTES = 65_536;
 
 /** Anything but a decision of exactly `true` in time is a no. */
-export function askBroker(client: BrokerClient, timeout_ms = TIMEOUT_MS): AskBroker {
+export function askBroker(
+  client: BrokerClient,
+  behaviour: BehaviourMode | 'off' = 'off',
+  timeout_ms = TIMEOUT_MS,
+): AskBroker {
   return async (call, token) => {
     const context: JsonObject = {
       ...(call.context as JsonObject),
@@ -15,6 +20,8 @@ export function askBroker(client: BrokerClient, timeout_ms = TIMEOUT_MS): AskBro
       parameters: call.parameters,
       method: call.method,
       url: call.url,
+      // As this guard judges, and it reads what its calls answer.
+      behaviour: { mode: behaviour, answers_inspected: true },
       ...(call.proof === undefined ? {} : { dpop: call.proof }),
     };
     const text = await client.text('/access/v1/evaluation', MAX_ANSWER_BYTES, {
@@ -28,6 +35,13 @@ export function askBroker(client: BrokerClient, timeout_ms = TIMEOUT_MS): AskBro
       },
     });
     const answer = parseJson(text);
-    return isJsonObject(answer) && answer['decision'] === true;
+    if (!isJsonObject(answer)) return false;
+    if (answer['decision'] === true) return true;
+    const { reason, retry } = isJsonObject(answer['context']) ? answer['context'] : {};
+    return {
+      permitted: false,
+      ...(typeof reason === 'string' && { reason }),
+      ...((retry === 'never' || retry === 'with_new_mission') && { retry }),
+    };
   };
 }

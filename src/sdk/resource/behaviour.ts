@@ -1,28 +1,27 @@
 /**
  * The behaviour engine in a guard: each call of a mission judged before it runs, each answer taken in before it is
- * released. One state a mission in this process, bounded: a mission whose state was dropped is *unknown* from then on
- * (only what its template names may be a destination), never clean.
+ * released. What this process does not know, because it was read at another audience or by another process, the broker
+ * knows: it is asked where a judgement depends on it, and only there.
  */
-import { type Catalogue, hasLabel } from '../../behaviour/catalogue.ts';
-import { declaredActions, originFacts } from '../../behaviour/declare.ts';
-import { receiveCatalogue } from '../../behaviour/delivery.ts';
-import { judge as judgeStep } from '../../behaviour/engine.ts';
+import { originFacts } from '../../behaviour/declare.ts';
+import { judge as judgeStep, type Step } from '../../behaviour/engine.ts';
 import { recordEvidence } from '../../behaviour/evidence.ts';
-import { digestKey } from '../../behaviour/memory.ts';
-import { beginMission, type DeclaredAction, type MissionState } from '../../behaviour/mission.ts';
+import type { MissionState } from '../../behaviour/mission.ts';
+import { answersText, onlyUnproven, originParameters } from '../../behaviour/plan.ts';
 import type { Call, Context } from '../../behaviour/proof.ts';
-import { type BehaviourRules, DEFAULT_RULES } from '../../behaviour/rules.ts';
-import { strictest } from '../../behaviour/section.ts';
+import type { BehaviourRules } from '../../behaviour/rules.ts';
 import type { VerdictRecord } from '../../behaviour/verdict.ts';
-import { type AuthoritySet, isResourceAccess } from '../../domain/authority/index.ts';
-import type { Bundle } from '../../domain/bundle.ts';
-import { isJsonObject, type JsonValue } from '../../domain/json.ts';
+import { type Bundle, CONSEQUENTIAL } from '../../domain/bundle.ts';
+import type { JsonValue } from '../../domain/json.ts';
 import type { ReportedVerdict } from '../../domain/verdict-report.ts';
 import { AnswerIntake } from './answer-intake.ts';
 import type { GuardedCall } from './call.ts';
 import { denied, type GuardDenial } from './denial.ts';
-import type { MissionFacts, MissionFactsSource, TaintMark } from './mission-facts.ts';
-import type { AnswerReader, SequenceJudge } from './state.ts';
+import type { AskBroker } from './guard.ts';
+import { type Held, HeldMissions, reachesOut } from './held-missions.ts';
+import type { MissionFactsSource, TaintMark } from './mission-facts.ts';
+import type { ObservationReports } from './observation-reports.ts';
+import type { AnswerReader, SequenceJudge, Settled } from './state.ts';
 import type { VerifiedToken } from './token.ts';
 
 /** `enforce` refuses; `observe` judges and records just the same, and refuses nothing. */
@@ -33,10 +32,10 @@ export interface BehaviourOptions {
   readonly bundle: () => Bundle | null;
   readonly facts: MissionFactsSource;
   readonly mark: TaintMark;
-  /** Processes that serve this audience: with more than one, this one does not see every answer. */
-  readonly processes: () => number;
-  /** Seconds since the epoch. */
-  readonly started_at: number;
+  /** @param onReset what was told before is gone */
+  readonly reports: (onReset: () => void) => ObservationReports;
+  /** For a destination that is unknown here: the broker judges it with what all audiences observed. */
+  readonly ask: AskBroker;
   /** Rules of this server's operator: the stricter of them and the template's holds. Default: the template's. */
   readonly rules?: BehaviourRules;
   /** Missions held at once. Default 8,192. */
@@ -45,67 +44,63 @@ export interface BehaviourOptions {
   readonly onVerdict?: (record: VerdictRecord, token: VerifiedToken) => void;
 }
 
-interface Held {
-  state: MissionState;
-  readonly key: Context['key'];
-  readonly facts: MissionFacts;
-  /** Of the mission's template, by the version that every verdict names. */
-  readonly rules: BehaviourRules;
-  /** Authority that the declaration was read from; a renewed token may bring another. */
-  authority: AuthoritySet;
-  /** A permitted call whose answer nobody reads so far. */
-  unread: boolean;
-  /** Whether the broker knows of the taint: until it says so, nothing untrusted is released. */
-  mark: 'open' | 'known' | Promise<void>;
+/** A call whose judgement depends on what the broker knows, between its stages and its answer. */
+interface OpenCall {
+  readonly held: Held;
+  readonly call: GuardedCall;
+  readonly token: VerifiedToken;
+  /** The broker judges it anyway. */
+  readonly consequential: boolean;
 }
 
-const MISSIONS = 8_192;
 /** Refusals of one mission that come with their evidence. */
 const EXPLAINED = 32;
-/** Dropped missions that are remembered by name; beyond, every mission older than the last one forgotten counts. */
-const DROPPED = 65_536;
 
 export class BehaviourJudge implements SequenceJudge {
   readonly #options: BehaviourOptions;
-  readonly #capacity: number;
-  readonly #held = new Map<string, Held>();
-  readonly #dropped = new Map<string, number>();
-  readonly #coming = new Map<string, Promise<GuardDenial | null>>();
-  /** Missions created up to this time may have been dropped and forgotten. */
-  #forgotten_until = Number.NEGATIVE_INFINITY;
+  readonly #missions: HeldMissions;
+  readonly #reports: ObservationReports;
   #found: ReportedVerdict | null = null;
-  #read: { readonly bundle: Bundle; readonly catalogue: Catalogue | null } | null = null;
+  #open: OpenCall | null = null;
 
   constructor(options: BehaviourOptions) {
     this.#options = options;
-    this.#capacity = options.missions ?? MISSIONS;
+    this.#missions = new HeldMissions(options);
+    this.#reports = options.reports(() => {
+      for (const held of this.#missions.all()) held.told = null;
+    });
   }
 
   /** Missions held. */
   get size(): number {
-    return this.#held.size;
+    return this.#missions.size;
   }
 
-  prepare(token: VerifiedToken, call: GuardedCall): Promise<GuardDenial | null> | null {
-    const { mission_id } = token;
-    const held = this.#held.get(mission_id);
-    if (held !== undefined) return this.#dependsOnTaint(held, call) ? this.#askTaint(held) : null;
+  /** Whether a mission has taken in untrusted content, as far as this process knows; null for one it does not hold. */
+  isTainted(mission_id: string): boolean | null {
+    return this.#missions.get(mission_id)?.state.tainted ?? null;
+  }
+
+  close(): Promise<void> {
+    return this.#reports.close();
+  }
+
+  prepare(token: VerifiedToken): Promise<GuardDenial | null> | null {
+    if (this.#missions.get(token.mission_id) !== undefined) return null;
     try {
-      if (this.#catalogue() === null) return null;
+      if (this.#missions.catalogue() === null) return null;
     } catch {
       return null; // `judge` refuses it.
     }
-    const coming = this.#coming.get(mission_id) ?? this.#begin(token);
-    this.#coming.set(mission_id, coming);
-    return coming;
+    return this.#missions.begin(token);
   }
 
   locate(call: GuardedCall, token: VerifiedToken): GuardedCall {
-    const held = this.#held.get(token.mission_id);
+    const held = this.#missions.get(token.mission_id);
     if (held === undefined) return call;
-    const names = constrainedParameters(token.claims.authorization_details, call.action);
+    const names = originParameters(token.claims.authorization_details, call.action);
     if (names.length === 0) return call;
-    const context = this.#context(held);
+    const context = this.#missions.contextOf(held);
     if (context === null) return call;
     return {
       ...call,
@@ -113,42 +108,30 @@ export class BehaviourJudge implements SequenceJudge {
     };
   }
 
-  judge(call: GuardedCall, token: VerifiedToken): GuardDenial | null {
+  judge(call: GuardedCall, token: VerifiedToken, labels: readonly string[]): GuardDenial | null {
     this.#found = null;
+    this.#open = null;
     const rules = this.#options.bundle()?.sequence_rules.length ?? 0;
     if (rules > 0) return denied('rules_unenforceable');
-    let catalogue: Catalogue | null;
     try {
-      catalogue = this.#catalogue();
+      if (this.#missions.catalogue() === null) return null;
     } catch (error) {
       return denied('rules_unenforceable', { private_reason: (error as Error).message });
     }
-    if (catalogue === null) return null;
-    const held = this.#touch(token.mission_id);
-    if (held === null) return denied('rules_unenforceable', { private_reason: 'no facts of the mission' });
-    this.#redeclare(held, token);
-    const context: Context = { catalogue, rules: held.rules, key: held.key };
-    // The answer before went past us: whatever it said, the agent may have read it.
-    if (held.unread) held.state = judgeStep(held.state, { type: 'taint' }, context).state;
-    held.unread = false;
+    const held = this.#missions.touch(token);
+    const context = held === null ? null : this.#missions.contextOf(held);
+    if (held === null || context === null)
+      return denied('rules_unenforceable', { private_reason: 'no facts of the mission' });
     const before = held.state;
     const step = judgeStep(before, { type: 'call', call: call as Call }, context);
-    const refused = step.verdict?.decision === 'deny' && this.#options.mode === 'enforce';
-    held.state = step.state;
-    if (step.verdict !== null && step.verdict.record.findings.length > 0)
-      this.#found = {
-        record: step.verdict.record,
-        enforced: this.#options.mode === 'enforce',
-        // An agent that goes on being refused must not fill the broker's disk with why.
-        evidence: before.refusals < EXPLAINED ? recordEvidence(before, call as Call, context) : null,
-      };
-    if (!refused) held.unread = this.#answersText(catalogue, call.action);
-    if (step.verdict === null) return null;
-    this.#tell(step.verdict.record, token);
-    if (!refused || step.verdict.agent === null) return null;
-    const { code, retry } = step.verdict.agent;
-    // Code and retry alone: the agent must not be able to probe the boundary.
-    return denied(code, { retry, private_reason: step.verdict.record.rule ?? 'behaviour' });
+    if (this.#options.mode === 'enforce' && this.#dependsOnOthers(held, call, step, context)) {
+      const consequential = call.consequential === true || labels.includes(CONSEQUENTIAL);
+      this.#open = { held, call, token, consequential };
+      return null;
+    }
+    const settled = this.#conclude(held, call, token, before, step, context);
+    this.#found = settled.verdict;
+    return settled.denial;
   }
 
   takeVerdict(): ReportedVerdict | null {
@@ -157,68 +140,162 @@ export class BehaviourJudge implements SequenceJudge {
     return found;
   }
 
-  /** Whether this call is judged otherwise once the mission has read what strangers wrote, here or elsewhere. */
-  #dependsOnTaint(held: Held, call: GuardedCall): boolean {
-    if (held.state.tainted || held.unread) return false;
-    try {
-      const context = this.#context(held);
-      if (context === null) return false;
-      const strict = { ...held.state, tainted: true };
-      const { verdict } = judgeStep(strict, { type: 'call', call: call as Call }, context);
-      return verdict?.decision === 'deny';
-    } catch {
-      return false; // `judge` refuses it.
-    }
+  settle(): Promise<Settled> | null {
+    const open = this.#open;
+    this.#open = null;
+    return open === null ? null : this.#settle(open);
   }
 
-  /** Another audience marks before it releases: what the agent can know by now, the broker knows. */
-  async #askTaint(held: Held): Promise<GuardDenial | null> {
-    try {
-      const { tainted } = await this.#options.facts(held.facts.mission_id);
-      if (tainted) {
-        held.state = { ...held.state, tainted: true };
-        held.mark = 'known';
-      }
-      return null;
-    } catch (error) {
-      return denied('rules_unenforceable', {
-        private_reason: error instanceof Error ? error.message : 'taint of the mission',
-      });
-    }
-  }
-
-  openAnswer(call: GuardedCall, token: VerifiedToken): AnswerReader | null {
-    const held = this.#held.get(token.mission_id);
-    if (held === undefined) return null;
-    held.unread = false;
-    return new AnswerIntake({
-      take: (body, whole) => this.#take(token.mission_id, call, body, whole),
-      taint: () => this.#taint(token.mission_id),
-      held: () => this.#hold(token),
+  /** An answer that nobody opens in the turns of the permit goes past us: whatever it says, the agent may read it. */
+  permitted(call: GuardedCall, token: VerifiedToken): void {
+    const held = this.#missions.get(token.mission_id);
+    const context = held === undefined ? null : this.#missions.contextOf(held);
+    if (held === undefined || context === null || !answersText(context.catalogue, call.action)) return;
+    held.unread = true;
+    setImmediate(() => {
+      if (!held.unread) return;
+      held.unread = false;
+      this.#taint(held);
+      this.#hold(held)?.catch(() => {});
     });
   }
 
-  /** Whether a mission has taken in untrusted content, as far as this process knows; null for one it does not hold. */
-  isTainted(mission_id: string): boolean | null {
-    return this.#held.get(mission_id)?.state.tainted ?? null;
+  openAnswer(call: GuardedCall, token: VerifiedToken): AnswerReader | null {
+    try {
+      if (this.#missions.catalogue() === null) return null;
+    } catch {
+      return null;
+    }
+    const held = this.#missions.get(token.mission_id);
+    if (held === undefined) return this.#blindReader(token);
+    held.unread = false;
+    // This very state, whatever becomes of it in the table: what was dropped meanwhile still marks before it releases.
+    return new AnswerIntake({
+      take: (body, whole) => this.#take(held, call, body, whole),
+      taint: () => this.#taint(held),
+      held: () => this.#hold(held),
+    });
   }
 
-  #take(mission_id: string, call: GuardedCall, body: JsonValue, whole: boolean): void {
-    const held = this.#held.get(mission_id);
-    const context = held === undefined ? null : this.#context(held);
-    if (held === undefined || context === null) return;
+  /** The mission was dropped between permit and answer: nothing of it is read, so all of it counts as untrusted. */
+  #blindReader(token: VerifiedToken): AnswerReader | null {
+    if (this.#options.mode !== 'enforce') return null;
+    const { mark } = this.#options;
+    let marked: Promise<void> | null = null;
+    return new AnswerIntake({
+      take: () => {},
+      taint: () => {},
+      held: () => {
+        marked ??= mark(token.mission_id, token.claims.jti);
+        return marked;
+      },
+    });
+  }
+
+  /**
+   * Whether this call is judged otherwise by what was read and written elsewhere: the mission may be tainted there, a
+   * value may be known there, or have been written by the agent there; and what it writes here, others must know.
+   */
+  #dependsOnOthers(held: Held, call: GuardedCall, step: Step, context: Context): boolean {
+    const { state } = held;
+    if (step.verdict?.decision === 'deny') return state.tainted && onlyUnproven(step.verdict);
+    const strict = state.tainted
+      ? step
+      : judgeStep({ ...state, tainted: true }, { type: 'call', call: call as Call }, context);
+    if (strict.verdict?.decision === 'deny') return true;
+    if (!reachesOut(context.catalogue, call.action)) return false;
+    return strict.state.memory !== state.memory || this.#reports.lacks(held);
+  }
+
+  async #settle({ held, call, token, consequential }: OpenCall): Promise<Settled> {
+    try {
+      // Another audience marks before it releases: what the agent can know by now, the broker knows.
+      if (!held.state.tainted) {
+        const { tainted, marked } = await this.#options.facts(held.mission_id);
+        if (tainted) this.#taint(held);
+        if (marked) held.mark = 'known';
+      }
+      if (held.state.tainted) await this.#reports.tell(held);
+      const context = this.#missions.contextOf(held);
+      if (context === null) return unenforceable('no catalogue');
+      let step = judgeStep(held.state, { type: 'call', call: call as Call }, context);
+      if (step.verdict?.decision === 'deny' && held.state.tainted && onlyUnproven(step.verdict)) {
+        // The broker is asked about a consequential call anyway, and has what is known here by now.
+        if (consequential || (await this.#isKnownElsewhere(call, token))) {
+          held.state = { ...held.state, seq: held.state.seq + 1 };
+          return { denial: null, verdict: null };
+        }
+        step = judgeStep(held.state, { type: 'call', call: call as Call }, context);
+      }
+      const before = held.state;
+      const settled = this.#conclude(held, call, token, before, step, context);
+      // What the agent writes is known as its own words before anybody can read it back.
+      if (settled.denial === null && step.state.memory !== before.memory) await this.#reports.tell(held);
+      return settled;
+    } catch (error) {
+      return unenforceable(error instanceof Error ? error.message : 'the broker');
+    }
+  }
+
+  async #isKnownElsewhere(call: GuardedCall, token: VerifiedToken): Promise<boolean> {
+    try {
+      const word = await this.#options.ask(call, token);
+      return word === true || (typeof word === 'object' && word.permitted);
+    } catch {
+      return false;
+    }
+  }
+
+  /** The judgement stands. @param before the mission that the step was judged on: as it is in this turn */
+  #conclude(
+    held: Held,
+    call: GuardedCall,
+    token: VerifiedToken,
+    before: MissionState,
+    step: Step,
+    context: Context,
+  ): Settled {
+    const enforced = this.#options.mode === 'enforce';
+    const { verdict } = step;
+    held.state = step.state;
+    if (verdict === null) return { denial: null, verdict: null };
+    const found =
+      verdict.record.findings.length === 0
+        ? null
+        : {
+            record: verdict.record,
+            enforced,
+            // An agent that goes on being refused must not fill the broker's disk with why.
+            evidence: before.refusals < EXPLAINED ? recordEvidence(before, call as Call, context) : null,
+          };
+    this.#tell(verdict.record, token);
+    if (verdict.decision !== 'deny' || !enforced || verdict.agent === null)
+      return { denial: null, verdict: found };
+    const { code, retry } = verdict.agent;
+    // Code and retry alone: the agent must not be able to probe the boundary.
+    const denial = denied(code, { retry, private_reason: verdict.record.rule ?? 'behaviour' });
+    return { denial, verdict: found };
+  }
+
+  #take(held: Held, call: GuardedCall, body: JsonValue, whole: boolean): void {
+    const context = this.#missions.contextOf(held);
+    if (context === null) return;
     // A piece of an answer is text of nobody: a declared step vouches with whole answers only.
     const named = { action: whole ? call.action : `${call.action} (in part)`, parameters: call.parameters };
     held.state = judgeStep(held.state, { type: 'answer', call: named as Call, body }, context).state;
+    if (this.#options.mode === 'enforce') this.#reports.soon(held);
+  }
+
+  #taint(held: Held): void {
+    if (!held.state.tainted) held.state = { ...held.state, tainted: true };
   }
 
   /** The first untrusted answer waits until the broker knows; `observe` holds nothing back and marks nothing. */
-  #hold(token: VerifiedToken): Promise<void> | null {
-    const held = this.#held.get(token.mission_id);
-    if (held === undefined || !held.state.tainted || this.#options.mode !== 'enforce') return null;
+  #hold(held: Held): Promise<void> | null {
+    if (!held.state.tainted || this.#options.mode !== 'enforce') return null;
     if (held.mark === 'known') return null;
     if (held.mark !== 'open') return held.mark;
-    held.mark = this.#options.mark(token.mission_id, token.claims.jti).then(
+    held.mark = this.#options.mark(held.mission_id, held.jti).then(
       () => {
         held.mark = 'known';
       },
@@ -230,112 +307,6 @@ export class BehaviourJudge implements SequenceJudge {
     return held.mark;
   }
 
-  #taint(mission_id: string): void {
-    const held = this.#held.get(mission_id);
-    if (held !== undefined) held.state = { ...held.state, tainted: true };
-  }
-
-  async #begin(token: VerifiedToken): Promise<GuardDenial | null> {
-    const { mission_id } = token;
-    try {
-      const facts = await this.#options.facts(mission_id);
-      this.#make();
-      const authority = token.claims.authorization_details;
-      const key = digestKey(facts.digest_key);
-      const unknown = this.#dropped.has(mission_id) || facts.created_at <= this.#forgotten_until;
-      const born_tainted = facts.born_tainted || unknown;
-      const state = beginMission(
-        {
-          mission_id,
-          texts: facts.texts,
-          actions: declared(facts, authority, this.#catalogue()),
-          template_values: facts.behaviour?.values ?? [],
-          born_tainted,
-        },
-        key,
-      );
-      // Answers that another process gave, or this one before it was started, are not known here.
-      const partial = this.#options.processes() > 1 || facts.created_at < this.#options.started_at;
-      this.#held.set(mission_id, {
-        state: { ...state, tainted: state.tainted || facts.tainted || partial },
-        key,
-        facts,
-        rules: this.#rulesFor(facts),
-        authority,
-        unread: false,
-        mark: facts.tainted ? 'known' : 'open',
-      });
-      return null;
-    } catch (error) {
-      return denied('rules_unenforceable', {
-        private_reason: error instanceof Error ? error.message : 'facts of the mission',
-      });
-    } finally {
-      this.#coming.delete(mission_id);
-    }
-  }
-
-  /** Room for one more; the mission that was silent the longest is dropped. */
-  #make(): void {
-    while (this.#held.size >= this.#capacity) {
-      const [oldest, held] = this.#held.entries().next().value ?? [];
-      if (oldest === undefined || held === undefined) return;
-      this.#held.delete(oldest);
-      this.#dropped.set(oldest, held.facts.created_at);
-      if (this.#dropped.size <= DROPPED) continue;
-      const [first, created_at] = this.#dropped.entries().next().value ?? [];
-      if (first === undefined || created_at === undefined) return;
-      this.#dropped.delete(first);
-      this.#forgotten_until = Math.max(this.#forgotten_until, created_at);
-    }
-  }
-
-  #touch(mission_id: string): Held | null {
-    const held = this.#held.get(mission_id);
-    if (held === undefined) return null;
-    this.#held.delete(mission_id);
-    this.#held.set(mission_id, held);
-    return held;
-  }
-
-  /** A narrowed mission comes with fewer entries: what was declared shrinks with them, what was seen stays. */
-  #redeclare(held: Held, token: VerifiedToken): void {
-    const authority = token.claims.authorization_details;
-    if (authority === held.authority) return;
-    held.authority = authority;
-    const granted = new Set(declaredActions(authority).map(({ action }) => action));
-    held.state = {
-      ...held.state,
-      actions: held.state.actions.filter(({ action }) => granted.has(action)),
-    };
-  }
-
-  #context(held: Held): Context | null {
-    const catalogue = this.#catalogue();
-    return catalogue === null ? null : { catalogue, rules: held.rules, key: held.key };
-  }
-
-  #rulesFor({ behaviour }: MissionFacts): BehaviourRules {
-    const own = this.#options.rules;
-    if (behaviour === null) return own ?? DEFAULT_RULES;
-    return own === undefined ? behaviour.rules : strictest(behaviour.rules, own);
-  }
-
-  /** @throws CatalogueError for a bundle whose catalogue cannot be read: then nothing is judged, and nothing permitted */
-  #catalogue(): Catalogue | null {
-    const bundle = this.#options.bundle();
-    if (bundle === null) return null;
-    if (this.#read?.bundle !== bundle) this.#read = { bundle, catalogue: receiveCatalogue(bundle) };
-    return this.#read.catalogue;
-  }
-
-  #answersText(catalogue: Catalogue, action: string): boolean {
-    const entry = catalogue.actions.get(action);
-    if (entry === undefined) return true;
-    const strange = (trust: string): boolean => trust === 'third_party' || trust === 'unknown';
-    return strange(entry.default_trust) || entry.fields.some(({ trust }) => strange(trust));
-  }
-
   #tell(record: VerdictRecord, token: VerifiedToken): void {
     try {
       this.#options.onVerdict?.(record, token);
@@ -345,44 +316,6 @@ export class BehaviourJudge implements SequenceJudge {
   }
 }
 
-/** Parameters of an action that some entry limits by origin. */
-function constrainedParameters(authority: AuthoritySet, action: string): string[] {
-  const names = new Set<string>();
-  for (const entry of authority) {
-    if (!isResourceAccess(entry) || !entry.actions.includes(action)) continue;
-    const rules = entry.constraints?.['parameters'];
-    if (!isJsonObject(rules)) continue;
-    for (const [name, rule] of Object.entries(rules))
-      if (isJsonObject(rule) && Object.hasOwn(rule, 'origin')) names.add(name);
-  }
-  return [...names];
-}
-
-/**
- * What the mission declares: the actions of its `needs`, in their order, with what the granted entries fix and name
- * as origins. An intent without needs declares everything that was granted. A read that is declared before an effect
- * is an implied source of it.
- */
-function declared(
-  facts: MissionFacts,
-  authority: AuthoritySet,
-  catalogue: Catalogue | null,
-): DeclaredAction[] {
-  const granted = new Map(declaredActions(authority).map((one) => [one.action, one]));
-  if (facts.declared.length === 0) return [...granted.values()];
-  const out = new Map<string, DeclaredAction>();
-  const reads: string[] = [];
-  for (const action of facts.declared) {
-    const entry = granted.get(action);
-    if (entry === undefined) continue;
-    const before = out.get(action);
-    const sources = [...(before?.sources ?? [])];
-    for (const read of reads)
-      if (read !== action && !sources.some((known) => known.action === read))
-        sources.push({ action: read, implied: true });
-    out.set(action, { action, parameters: entry.parameters, sources });
-    const known = catalogue?.actions.get(action);
-    if (known !== undefined && hasLabel(known, 'read') && !reads.includes(action)) reads.push(action);
-  }
-  return [...out.values()];
+function unenforceable(private_reason: string): Settled {
+  return { denial: denied('rules_unenforceable', { private_reason }), verdict: null };
 }

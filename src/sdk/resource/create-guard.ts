@@ -14,6 +14,7 @@ import { FeedClient } from './feed-client.ts';
 import { type DecisionObserver, Guard } from './guard.ts';
 import { metadataUrl, resourceMetadata } from './metadata.ts';
 import { missionFactsOf, taintMarkOf } from './mission-facts.ts';
+import { ObservationReports } from './observation-reports.ts';
 import { Settlement } from './settlement.ts';
 import { type GuardLimits, GuardState, type SequenceJudge } from './state.ts';
 import { OpenStreams } from './streams.ts';
@@ -107,25 +108,27 @@ export function createGuard(options: CreateGuardOptions): RunningGuard {
     ...(options.broker_url === undefined ? {} : { broker_url: options.broker_url }),
     ...(options.fetch === undefined ? {} : { fetch: options.fetch }),
   });
+  const mode = options.sequence === undefined ? (options.behaviour ?? 'enforce') : 'off';
+  const ask = askBroker(client, mode);
+  const behaviour = behaviourOf();
   const state: GuardState = new GuardState({
     issuer: options.issuer,
     audience: options.audience,
     started_at: now(),
     processes: options.processes ?? 1,
-    sequence: options.sequence ?? behaviourOf(),
+    sequence: options.sequence ?? behaviour,
     limits: options.limits ?? {},
     onUnknownKey: () => feed.keyWanted(),
   });
   function behaviourOf(): BehaviourJudge | null {
-    const mode = options.behaviour ?? 'enforce';
     if (mode === 'off') return null;
     return new BehaviourJudge({
       mode,
       bundle: () => state.bundle,
       facts: missionFactsOf(client),
       mark: taintMarkOf(client),
-      processes: () => Math.max(options.processes ?? 1, state.bundle?.processes ?? 1),
-      started_at: now(),
+      reports: (onReset) => new ObservationReports(client, instance_id, onReset),
+      ask,
       ...(options.behaviour_rules === undefined ? {} : { rules: options.behaviour_rules }),
       ...(options.behaviour_missions === undefined ? {} : { missions: options.behaviour_missions }),
       ...(options.onVerdict === undefined ? {} : { onVerdict: options.onVerdict }),
@@ -163,7 +166,7 @@ export function createGuard(options: CreateGuardOptions): RunningGuard {
     }),
     metadata_url: metadataUrl(options.audience),
     observer: observers(events, options.observer ?? null),
-    ask: askBroker(client),
+    ask,
   });
   const clock = options.now === undefined ? new ClockWatch(now) : null;
   const settlement = new Settlement({ client, state, now });
@@ -197,6 +200,7 @@ export function createGuard(options: CreateGuardOptions): RunningGuard {
       clearInterval(sweep);
       await feed.close();
       await events?.close();
+      await behaviour?.close();
       await settlement.close();
     },
   };

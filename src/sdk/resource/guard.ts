@@ -31,7 +31,15 @@ export interface DecisionFacts {
 }
 
 /** Asks the broker for its word on one call (the whole tree's history). Rejects when it cannot be had. */
-export type AskBroker = (call: GuardedCall, token: VerifiedToken) => Promise<boolean>;
+export type AskBroker = (call: GuardedCall, token: VerifiedToken) => Promise<boolean | BrokerWord>;
+
+/** The broker's word with what the agent may know of a denial. */
+export interface BrokerWord {
+  readonly permitted: boolean;
+  /** Code of the denial. */
+  readonly reason?: string;
+  readonly retry?: 'never' | 'with_new_mission';
+}
 
 export interface GuardOptions {
   readonly state: GuardState;
@@ -102,7 +110,10 @@ export class Guard {
       ? denied('broker_decision_required')
       : this.#prepare(found, call) !== null
         ? denied('rules_unenforceable', { private_reason: 'facts of the mission are on their way' })
-        : this.#runStages(call, found, now);
+        : (this.#runStages(call, found, now) ??
+          (this.#state.sequence?.settle?.() == null
+            ? null
+            : denied('rules_unenforceable', { private_reason: 'depends on what the broker knows' })));
     return this.#report(call, found, refused ?? found, now, started);
   }
 
@@ -117,11 +128,8 @@ export class Guard {
     const refused =
       (waiting === null ? null : await waiting) ??
       this.#runStages(call, found, waiting === null ? now : this.#now()) ??
-      (this.needsBroker(call)
-        ? ((await this.#askBroker(call, found)) ??
-          // The world moved while the broker was asked: what was revoked meanwhile is refused.
-          this.#streams.judge(found, this.#now()))
-        : null);
+      (await this.#settle(call, found)) ??
+      (this.needsBroker(call) ? await this.#askBroker(call, found) : null);
     return this.#report(call, found, refused ?? found, now, started);
   }
 
@@ -210,6 +218,19 @@ export class Guard {
     }
   }
 
+  async #settle(call: GuardedCall, token: VerifiedToken): Promise<GuardDenial | null> {
+    const waiting = this.#state.sequence?.settle?.() ?? null;
+    if (waiting === null) return null;
+    const { denial, verdict } = await waiting;
+    if (verdict !== null && this.#observer !== null) this.#verdicts.set(call, verdict);
+    return denial ?? this.#moved(token);
+  }
+
+  /** The world moved while the broker was asked: what was revoked meanwhile is refused. */
+  #moved(token: VerifiedToken): GuardDenial | null {
+    return this.#streams.judge(token, this.#now());
+  }
+
   #report(
     call: GuardedCall,
     token: VerifiedToken | null,
@@ -217,6 +238,7 @@ export class Guard {
     now: number,
     started: number,
   ): Verdict {
+    if (verdict.permitted) this.#state.sequence?.permitted?.(call, verdict);
     if (this.#observer === null) return verdict;
     try {
       const found = this.#verdicts.get(call);
@@ -235,7 +257,12 @@ export class Guard {
   async #askBroker(call: GuardedCall, token: VerifiedToken): Promise<GuardDenial | null> {
     if (this.#ask === null) return denied('broker_unreachable', { private_reason: 'no broker client' });
     try {
-      return (await this.#ask(call, token)) === true ? null : denied('broker_denied');
+      const word = await this.#ask(call, token);
+      const { permitted, reason, retry }: BrokerWord = typeof word === 'boolean' ? { permitted: word } : word;
+      if (permitted === true) return this.#moved(token);
+      return reason === 'behaviour_denied'
+        ? denied('behaviour_denied', { retry: retry ?? 'with_new_mission' })
+        : denied('broker_denied');
     } catch {
       return denied('broker_unreachable');
     }

@@ -1,5 +1,6 @@
 /** What the broker tells a guard of a mission (`GET /verifier/missions/{id}`), read strictly. */
 import { type MissionBehaviour, receiveBehaviour } from '../../behaviour/delivery.ts';
+import type { DeclaredSource } from '../../behaviour/mission.ts';
 import { isJsonObject, type JsonValue, parseJson } from '../../domain/json.ts';
 import type { BrokerClient } from './broker-client.ts';
 
@@ -11,14 +12,18 @@ export interface MissionFacts {
   readonly texts: readonly string[];
   /** Actions of this audience that the intent declares, in its order; empty where it declares none. */
   readonly declared: readonly string[];
-  /** It has taken in untrusted content, here or at another audience, as the broker knows by now. */
+  /** It, or a mission of its tree, has taken in untrusted content, here or elsewhere, as the broker knows by now. */
   readonly tainted: boolean;
+  /** It has itself: then the broker needs no mark of it any more. */
+  readonly marked: boolean;
   /** Declared by somebody who had already taken in untrusted content. */
   readonly born_tainted: boolean;
   /** What its template says of the rules; null from a broker that does not tell. */
   readonly behaviour: MissionBehaviour | null;
-  /** 32 bytes. */
+  /** 32 bytes, the same for every audience and mission of the tree. */
   readonly digest_key: Uint8Array;
+  /** Steps of this audience that the mission names as origins of what it does elsewhere. */
+  readonly sources_for_others: readonly DeclaredSource[];
 }
 
 export type MissionFactsSource = (mission_id: string) => Promise<MissionFacts>;
@@ -64,7 +69,7 @@ function textsOf(value: JsonValue | undefined): string[] {
 export function readMissionFacts(value: JsonValue): MissionFacts {
   if (!isJsonObject(value)) throw new TypeError('mission facts: expected an object');
   const { mission_id, created_at, goal, constraints, success_criteria, needs } = value;
-  const { tainted, born_tainted, digest_key, behaviour } = value;
+  const { tainted, marked, born_tainted, digest_key, behaviour, sources_for_others } = value;
   if (typeof mission_id !== 'string' || typeof created_at !== 'number' || typeof goal !== 'string')
     throw new TypeError('mission facts: a member is missing');
   if (
@@ -90,8 +95,22 @@ export function readMissionFacts(value: JsonValue): MissionFacts {
     texts: [goal, ...textsOf(constraints), ...textsOf(success_criteria), ...whys],
     declared,
     tainted,
+    // A broker that does not tell them apart speaks of the mission alone.
+    marked: typeof marked === 'boolean' ? marked : tainted,
     born_tainted,
     behaviour: behaviour === undefined ? null : receiveBehaviour(behaviour),
     digest_key: key,
+    sources_for_others: sourcesOf(sources_for_others),
   };
+}
+
+function sourcesOf(value: JsonValue | undefined): DeclaredSource[] {
+  if (value === undefined) return [];
+  if (!Array.isArray(value)) throw new TypeError('mission facts: expected a list of steps');
+  return value.map((one) => {
+    const { action, field } = isJsonObject(one) ? one : {};
+    if (typeof action !== 'string' || (field !== undefined && typeof field !== 'string'))
+      throw new TypeError('mission facts: expected a step');
+    return { action, ...(field !== undefined && { field }) };
+  });
 }

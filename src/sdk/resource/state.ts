@@ -25,8 +25,20 @@ export interface SequenceJudge {
   locate?(call: GuardedCall, token: VerifiedToken): GuardedCall;
   /** Takes what {@link judge} found in this turn, if there is anything to tell of it; a second time, null. */
   takeVerdict?(): ReportedVerdict | null;
+  /**
+   * Takes what {@link judge} left open in this turn: where it is not null, its result is the judgement. Never rejects.
+   */
+  settle?(): Promise<Settled> | null;
+  /** The call was permitted by every stage. */
+  permitted?(call: GuardedCall, token: VerifiedToken): void;
   /** Takes in the answer of a permitted call; null where answers are of no interest. */
   openAnswer?(call: GuardedCall, token: VerifiedToken): AnswerReader | null;
+}
+
+/** A judgement that waited. */
+export interface Settled {
+  readonly denial: GuardDenial | null;
+  readonly verdict: ReportedVerdict | null;
 }
 
 /** Reads an answer on its way out. Each method returns before the bytes that it was given are released. */

@@ -259,16 +259,20 @@ describe('a hijacked agent', () => {
     await send(held, 'GET', '/inbox');
     for (const other of [await agent(), await agent()]) await send(other, 'GET', '/contacts');
     expect((await send(held, 'POST', '/mails', { to: 'exfil@attacker.example' })).status).toBe(403);
-    // Even its own words are unknown by now: nothing says what it read before it was dropped.
-    expect((await send(held, 'POST', '/mails', { to: 'maria@partner.example' })).status).toBe(403);
+    // The taint was marked before anything was released, so that its own words still count.
+    expect((await send(held, 'POST', '/mails', { to: 'maria@partner.example' })).status).toBe(201);
   });
 
   it('is not taken for untouched by a guard that was started after it', async () => {
+    const first = await office();
     const held = await agent();
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await first.send(held, 'GET', '/inbox');
+    await first.send(held, 'GET', '/contacts');
     const { send } = await office();
     expect((await send(held, 'POST', '/mails', { to: 'exfil@attacker.example' })).status).toBe(403);
     expect((await send(held, 'POST', '/mails', { to: 'maria@partner.example' })).status).toBe(201);
+    // What the first process learned, the broker knows.
+    expect((await send(held, 'POST', '/mails', { to: 'paul@office.example' })).status).toBe(201);
   });
 });
 
