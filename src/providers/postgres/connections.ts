@@ -49,6 +49,9 @@ export class Connections {
       if (notice.code?.startsWith('01')) warnings.push(notice.code);
     };
     client.on('notice', onNotice);
+    // While it is out of the pool nobody else listens: a connection that breaks between two statements would be an
+    // error that ends the broker. The next statement says what happened.
+    client.on('error', ignore);
     let failed = true;
     try {
       const answer = await work({
@@ -67,6 +70,7 @@ export class Connections {
       return answer;
     } finally {
       client.off('notice', onNotice);
+      if (!failed) client.off('error', ignore);
       // A connection in an unknown state is closed: the server rolls back what it had begun.
       client.release(failed);
     }
@@ -114,6 +118,8 @@ export class Connections {
     return pool;
   }
 }
+
+const ignore = () => {};
 
 const MISCONFIGURED: Readonly<Record<string, string>> = {
   '3D000': 'the database does not exist',
