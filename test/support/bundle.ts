@@ -291,7 +291,7 @@ export async function startBundle(bin: string, options: BundleOptions = {}): Pro
     async settled(mission_id) {
       for (let attempt = 0; ; attempt++) {
         const all = await leases(mission_id);
-        if (all.every(({ state }) => state === 'revoked' || state === 'expired') || attempt === 100)
+        if (all.every(({ state }) => state === 'revoked' || state === 'expired') || attempt === 400)
           return all;
         await new Promise((resolve) => setTimeout(resolve, 50));
       }
