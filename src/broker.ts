@@ -24,6 +24,7 @@ import { openSigningKeys } from './keys/signing-keys.ts';
 import { issueBootstrapToken } from './operations/admin-tokens.ts';
 import { closeOldSegment, sealAudit } from './operations/audit.ts';
 import { bundleContent, createBundles } from './operations/bundle.ts';
+import { createJudgement } from './operations/judgement.ts';
 import { createLeaseKeeper } from './operations/lease-keeper.ts';
 import { prune, reap } from './operations/reap.ts';
 import {
@@ -180,6 +181,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     audience_of: (id) => loaded.policy.verifiers.find((verifier) => verifier.id === id)?.audience ?? null,
   });
   const enrolmentSecret = seal.derive('enrolment');
+  const missionDigestKey = (mission_id: string) => seal.derive(`mission/${mission_id}/provenance`);
   const metrics = createMetrics();
   const announced = new Map<string, string>();
 
@@ -216,12 +218,12 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
       issuing = true;
     },
     metrics,
-    missionDigestKey: (mission_id) => seal.derive(`mission/${mission_id}/provenance`),
-    overload: config.overload,
-    verdicts: {
+    missionDigestKey,
+    judgement: createJudgement(ports, missionDigestKey, {
       alert: (alert) => log.warn(alert, 'behaviour: a verdict asks for more than its denial'),
       failed: (cause) => log.error({ error: faultOf(cause) }, 'behaviour: a verdict was not answered'),
-    },
+    }),
+    overload: config.overload,
     gateways: () => gateways,
     observe(event) {
       metrics.observe(event);

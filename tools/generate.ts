@@ -16,7 +16,7 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
 
 /** Routes are described without being called, so nothing behind them needs to exist. */
-const routes = routeTable({ ports: {} } as unknown as AppParts);
+const routes = routeTable({ ports: {}, judgement: {} } as unknown as AppParts);
 
 const jsonSchema = (schema: z.ZodType, title: string) =>
   `${JSON.stringify({ title, ...z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) }, null, 2)}\n`;

@@ -4,7 +4,6 @@ import { ConfigFault } from '../config/yaml.ts';
 import { addAdminCommands } from './admin.ts';
 import { addAgentCommands } from './agent.ts';
 import { addAwsCommands } from './aws.ts';
-import { addAwsCommands } from './aws.ts';
 import { addCatalogueCommands } from './catalogue.ts';
 import { addExecCommand } from './exec.ts';
 import { addLocalCommands } from './local.ts';
@@ -22,7 +21,6 @@ export async function runCli(argv: readonly string[], terminal: Terminal): Promi
   addLocalCommands(program, terminal);
   addCatalogueCommands(program, terminal);
   addAdminCommands(program, terminal);
-  addAwsCommands(program, terminal);
   addAwsCommands(program, terminal);
   addAgentCommands(program, terminal);
   addExecCommand(program, terminal);

@@ -5,8 +5,8 @@ import type { TemplateDocument } from '../domain/policy.ts';
 import type { RevocationFeed } from '../feed/feed.ts';
 import { authenticateAdmin } from '../operations/admin-tokens.ts';
 import type { SignedBundle } from '../operations/bundle.ts';
-import type { MissionDigestKey } from '../operations/mission-facts.ts';
 import type { Judgement } from '../operations/judgement.ts';
+import type { MissionDigestKey } from '../operations/mission-facts.ts';
 import type { VerifierAuthentication } from '../operations/verifiers.ts';
 import type { Evidence, Ports, VerifierPolicy } from '../ports.ts';
 import { createAdmission, type OverloadPolicy } from './admission.ts';
@@ -54,9 +54,9 @@ export function routeTable(parts: AppParts): Route[] {
   return [
     ...agentRoutes(ports),
     ...verifierRoutes(ports, parts),
-    ...authzenRoutes(ports, judgement),
-    ...eventRoutes(judgement),
-    ...gatewayRoutes(ports, judgement, parts.gateways),
+    ...authzenRoutes(ports, judgement.behaviour),
+    ...eventRoutes(judgement.reports),
+    ...gatewayRoutes(ports, judgement.behaviour, parts.gateways),
     ...metadataRoutes(ports, parts.statusList),
     ...missionRoutes(ports, parts.feed),
     ...revocationRoutes(ports, parts.feed),
@@ -64,7 +64,7 @@ export function routeTable(parts: AppParts): Route[] {
     ...templateRoutes(ports, parts.parseTemplate),
     ...adminTokenRoutes(ports),
     ...adminOperationRoutes(parts),
-    ...decisionRoutes(ports, judgement),
+    ...decisionRoutes(ports, judgement.adminStream),
     ...enrolmentRoutes(ports, parts.enrolment),
     ...settlementRoutes(ports),
     ...operationRoutes(parts),
