@@ -8,8 +8,10 @@ import { Denied, malformed } from '../domain/denial.ts';
 import type { JsonValue } from '../domain/json.ts';
 import { rfc3339 } from '../domain/reader.ts';
 import type { KeptDecision, ProofState } from '../domain/reports.ts';
+import { type ReportedVerdict, readVerdictReport } from '../domain/verdict-report.ts';
 import type { Ports, ReportRecord, SealedAuditRecord } from '../ports.ts';
 import { bundleContent } from './bundle.ts';
+import { explainVerdict } from './explain-verdict.ts';
 
 export interface DecisionQuery {
   readonly mission_id?: string;
@@ -44,6 +46,8 @@ export interface DecisionView {
   /** `broker`: judged here. Of reports only `valid` counts for more than display. */
   readonly proof: ProofState | 'broker';
   readonly bundle_version: string | null;
+  /** What the behaviour rules found, where they found something. */
+  readonly verdict: ReportedVerdict | null;
 }
 
 export interface DecisionPage {
@@ -225,6 +229,7 @@ function reportedView(report: ReportRecord, decision: KeptDecision, index: numbe
     parameters_digest: decision.parameters_digest ?? null,
     proof: decision.proof,
     bundle_version: report.bundle_version,
+    verdict: decision.verdict ?? null,
   };
 }
 
@@ -258,7 +263,14 @@ function judgedView(ports: Ports, record: SealedAuditRecord): DecisionView {
     region: null,
     parameters_digest: null,
     proof: 'broker',
-    bundle_version: null,
+    bundle_version: textOf(details['bundle_version']) || null,
+    verdict:
+      details['found'] === undefined
+        ? null
+        : readVerdictReport(details['found'], {
+            mission_id: record.mission_id ?? '',
+            action: textOf(details['action']),
+          }),
   };
 }
 
@@ -297,6 +309,7 @@ export async function explainDecision(ports: Ports, id: string): Promise<Readonl
         isResourceAccess(entry) && entry.actions.some((action) => actionWithin(view.action, action)),
     })),
     refusal: view.decision === 'deny' ? view.reason : null,
+    verdict: view.verdict === null ? null : await explainVerdict(ports, view.verdict, view.id),
     bundle: {
       judged_by: view.bundle_version,
       current: view.audience === null ? null : currentBundle(ports, view.audience),

@@ -75,7 +75,7 @@ export async function evaluate(
   let writes = judged.writes;
   let decision_id = '';
   for (let round = 0; ; round++) {
-    const record = recordOf(verifier, request, claims, outcome, now);
+    const record = recordOf(ports, verifier, request, claims, outcome, now);
     try {
       // The proof is spent, the mission seen alive and the decision on record in one transaction: what is revoked
       // between the look and the write is refused.
@@ -103,7 +103,6 @@ export async function evaluate(
       jti: claims.jti,
       proven: claims.cnf !== undefined,
       decision_id,
-      bundle_version: bundleContent(ports, verifier.audience).version,
       at: now,
       mode: wish.mode,
       verdict,
@@ -132,6 +131,7 @@ interface Outcome {
 const OUTDATED: Outcome = { refused: 'mission_changed', verdict: null, open: null, writes: [] };
 
 function recordOf(
+  ports: Ports,
   verifier: VerifierPolicy,
   request: EvaluationRequest,
   claims: TokenClaims,
@@ -156,6 +156,7 @@ function recordOf(
           rule: judged.rule,
           catalogue_version: judged.catalogue_version,
           rules_version: judged.rules_version,
+          bundle_version: bundleContent(ports, verifier.audience).version,
           verdict: verdictHash(judged),
           found: verdictReport({ record: judged, enforced: refused === BEHAVIOUR_DENIED, evidence: null }),
         }),

@@ -66,7 +66,6 @@ export interface BehaviourJudgement {
   readonly proven: boolean;
   /** By which the decision is explained. */
   readonly decision_id: string;
-  readonly bundle_version: string;
   /** Seconds. */
   readonly at: number;
   readonly mode: 'enforce' | 'observe';

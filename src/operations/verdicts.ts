@@ -16,6 +16,7 @@ import type { JsonObject } from '../domain/json.ts';
 import { type Mission, stateAt } from '../domain/mission.ts';
 import type { KeptDecision } from '../domain/reports.ts';
 import { type Ports, type VerifierPolicy, type Write, WriteConflict } from '../ports.ts';
+import { bundleContent } from './bundle.ts';
 import type { ReportedBatch, Reports } from './events.ts';
 import type { BehaviourJudgement, CallBehaviour } from './judge-behaviour.ts';
 import { BROKER_REASON, contain, type Intervention, intervene, suspendForGood } from './lifecycle.ts';
@@ -301,7 +302,7 @@ export function createVerdictResponses(
   }
 
   reports.onBatch((batch) => take(claimsOf(batch)));
-  judged.onVerdict((judgement) => take(judgedClaim(judgement)));
+  judged.onVerdict((judgement) => take(judgedClaim(ports, judgement)));
 
   return {
     async settled() {
@@ -319,10 +320,11 @@ function claimsOf(batch: ReportedBatch): Claim[] {
 }
 
 /** The broker's own judgement of a call with its proof. */
-function judgedClaim(judgement: BehaviourJudgement): Claim[] {
-  const { verdict, mission_id, verifier, decision_id, bundle_version } = judgement;
+function judgedClaim(ports: Ports, judgement: BehaviourJudgement): Claim[] {
+  const { verdict, mission_id, verifier, decision_id } = judgement;
   if (!judgement.proven || judgement.mode !== 'enforce' || verdict.response === 'none') return [];
   if (verdict.decision !== 'deny') return [];
+  const bundle_version = bundleContent(ports, verifier.audience).version;
   return [{ mission_id, verifier, record: verdict.record, decision_id, proven: 'broker', bundle_version }];
 }
 

@@ -26,6 +26,11 @@ const decisionSchema = z.looseObject({
   decision: z.enum(['permit', 'deny']),
   reason: z.string(),
   proof: z.enum(['valid', 'absent', 'invalid', 'repeated', 'unchecked', 'broker']),
+  bundle_version: z.string().nullable(),
+  verdict: z
+    .looseObject({ record: z.looseObject({ rule: z.string().nullable() }), enforced: z.boolean() })
+    .nullable()
+    .describe('What the behaviour rules found: classes, origins and versions, never a value.'),
 });
 
 const sourceSchema = z.object({
@@ -90,7 +95,19 @@ export function decisionRoutes(ports: Ports, stream: AdminStream): Route[] {
         summary: 'One decision with the authority, template, policy and bundle that it was judged by',
         tag: 'admin',
         responses: {
-          200: { description: 'The explanation', schema: z.looseObject({ decision: decisionSchema }) },
+          200: {
+            description: 'The explanation',
+            schema: z.looseObject({
+              decision: decisionSchema,
+              verdict: z
+                .looseObject({
+                  says: z.array(z.string()),
+                  hash: z.string(),
+                  replay: z.enum(['same', 'different', 'no_evidence']),
+                })
+                .nullable(),
+            }),
+          },
           404: { description: 'No such decision', schema: problemSchema },
           ...refused,
         },
