@@ -1,5 +1,4 @@
 /** The composition root: the only file that knows adapters. */
-import { randomBytes, randomInt } from 'node:crypto';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import type { Server } from 'node:http';
 import { dirname } from 'node:path';
@@ -43,10 +42,10 @@ import type { Chance, Clock, Ports, Store } from './ports.ts';
 import { markFile } from './store/mark-file.ts';
 import { openSqliteStore } from './store/sqlite.ts';
 import { withTemplateCache } from './store/template-cache.ts';
+import { systemChance, systemClock } from './system.ts';
 
 const REAP_MS = 1000;
 const TEND_MS = 60_000;
-const CHANCE_POOL = 8192;
 /** A token is at most this long on its way before it is used. */
 const KEEP_KEY_MARGIN_SECONDS = 300;
 
@@ -77,30 +76,6 @@ export interface Broker {
   listen(): Promise<number>;
   close(): Promise<void>;
 }
-
-export const systemClock: Clock = { now: () => Date.now() / 1000 };
-
-/** The system's randomness, drawn in larger pieces: one call into the kernel costs more than sixteen bytes. */
-export const systemChance: Chance = (() => {
-  let pool = Buffer.alloc(0);
-  let used = 0;
-  const draw = (length: number): Buffer => {
-    if (length > CHANCE_POOL / 4) return randomBytes(length);
-    if (used + length > pool.length) {
-      pool = randomBytes(CHANCE_POOL);
-      used = 0;
-    }
-    const drawn = pool.subarray(used, used + length);
-    used += length;
-    return drawn;
-  };
-  return {
-    id: (prefix) => `${prefix}_${draw(16).toString('base64url')}`,
-    // A copy: a caller that keeps or clears its bytes must not touch what is drawn next.
-    bytes: (length) => Buffer.from(draw(length)),
-    integer: (below) => randomInt(below),
-  };
-})();
 
 /** @throws ConfigFault, or an error of the store that names what to do */
 export async function createBroker(options: BrokerOptions): Promise<Broker> {

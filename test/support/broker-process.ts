@@ -2,7 +2,8 @@
  * A broker as a process of its own, for tests that kill it. Arguments: the configuration file, and seconds that its
  * clock is ahead of the machine's.
  */
-import { createBroker, systemClock } from '../../src/broker.ts';
+import { createBroker } from '../../src/broker.ts';
+import { systemClock } from '../../src/system.ts';
 
 const [, , config = '', ahead = '0'] = process.argv;
 const clock = { now: () => systemClock.now() + Number(ahead) };

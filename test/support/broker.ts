@@ -5,9 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type CryptoKey, calculateJwkThumbprint, exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose';
 import { stringify } from 'yaml';
-import { type Broker, type BrokerOptions, createBroker, systemClock } from '../../src/broker.ts';
+import { type Broker, type BrokerOptions, createBroker } from '../../src/broker.ts';
 import { generateKek } from '../../src/keys/seal.ts';
 import type { Clock } from '../../src/ports.ts';
+import { systemClock } from '../../src/system.ts';
 import { freePort } from './free-port.ts';
 
 export const ERP = 'https://erp.example.com';
