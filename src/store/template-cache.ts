@@ -10,6 +10,8 @@ const KEPT = 1000;
 export function withTemplateCache(store: Store): Store {
   const approved = new Map<string, TemplateRecord | null>();
   const byHash = new Map<string, TemplateRecord>();
+  /** Which templates the memory is of: what was read before a write must not be remembered after it. */
+  let generation = 0;
   const concerns = (write: Write) => write.kind === 'insert_template' || write.kind === 'approve_template';
   return {
     ...store,
@@ -18,6 +20,7 @@ export function withTemplateCache(store: Store): Store {
       try {
         return await store.atomically(writes);
       } finally {
+        generation++;
         approved.clear();
         byHash.clear();
       }
@@ -25,7 +28,9 @@ export function withTemplateCache(store: Store): Store {
     async approvedTemplate(id) {
       const known = approved.get(id);
       if (known !== undefined) return known;
+      const read = generation;
       const record = await store.approvedTemplate(id);
+      if (read !== generation) return record;
       if (approved.size >= KEPT) approved.clear();
       approved.set(id, record);
       return record;
@@ -35,8 +40,9 @@ export function withTemplateCache(store: Store): Store {
       const key = `${id} ${hash}`;
       const known = byHash.get(key);
       if (known !== undefined) return known;
+      const read = generation;
       const record = await store.template(id, hash);
-      if (record === null) return null;
+      if (record === null || read !== generation) return record;
       if (byHash.size >= KEPT) byHash.clear();
       byHash.set(key, record);
       return record;
