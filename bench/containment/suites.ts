@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { parse } from 'yaml';
 import { type Catalogue, type CataloguedAction, parseCatalogue } from '../../src/behaviour/catalogue.ts';
 import { describeMcpTools, suggestCatalogue } from '../../src/behaviour/suggest.ts';
-import { actionNameOf, type ScoredTrace, suiteKey } from './traces.ts';
+import { type ScoredTrace, suiteKey } from './traces.ts';
 
 /** What each suite's actions mean: reviewed, proposed from its tool list, or proposed from recorded names alone. */
 export type SuiteOrigin = 'configured' | 'suggested' | 'recorded names only';
@@ -49,11 +49,7 @@ function proposed(key: string, toolsDir: string): Catalogue | null {
   const file = fileOf(toolsDir, key, 'json');
   if (file === null) return null;
   try {
-    const actions = describeMcpTools(toolsOf(JSON.parse(readFileSync(file, 'utf8'))));
-    return suggestCatalogue(
-      key,
-      actions.map((action) => ({ ...action, action: actionNameOf(action.action) })),
-    );
+    return suggestCatalogue(key, describeMcpTools(toolsOf(JSON.parse(readFileSync(file, 'utf8')))));
   } catch (cause) {
     throw new Error(`${file}: ${(cause as Error).message}`);
   }

@@ -1,7 +1,7 @@
 import { closeSync, createReadStream, existsSync, openSync, readSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { createGunzip } from 'node:zlib';
-import { isLiteralAction } from '../../src/domain/authority/actions.ts';
+import { actionName } from '../../src/behaviour/describe.ts';
 
 /**
  * Recorded runs, one JSON object a line, gzip or plain (told by the first bytes, not by the name). The format is
@@ -57,14 +57,7 @@ export function suiteKey(of: { readonly dataset: string; readonly suite: string 
 
 /** A recorded tool's name as an action: services write spaces and signs that no authority has. */
 export function actionNameOf(tool: string): string {
-  if (isLiteralAction(tool)) return tool;
-  const plain = tool
-    .replace(/[^A-Za-z0-9_:/.-]/g, '_')
-    .split('.')
-    .filter((segment) => segment !== '')
-    .join('.')
-    .slice(0, 120);
-  return isLiteralAction(plain) ? plain : 'unnamed';
+  return actionName(tool) || 'unnamed';
 }
 
 function isGzip(path: string): boolean {

@@ -152,16 +152,16 @@ function parseAction(action: string, value: unknown, shared: readonly ReturnedFi
     fail(`${at}.labels`, 'a local effect is neither read, external nor consequential');
   }
   const returns = asObject(record['returns'] ?? {}, `${at}.returns`, ['default', 'fields']);
+  const own = asList(returns['fields'], `${at}.returns.fields`).map((field, n) =>
+    parseField(field, `${at}.returns.fields[${n}]`),
+  );
+  const said = new Set(own.map(memberKey));
   return {
     action,
     labels,
     sinks: asList(record['sinks'], `${at}.sinks`).map((sink, i) => parseSink(sink, `${at}.sinks[${i}]`)),
-    fields: [
-      ...asList(returns['fields'], `${at}.returns.fields`).map((field, n) =>
-        parseField(field, `${at}.returns.fields[${n}]`),
-      ),
-      ...shared,
-    ],
+    // What an action says of a member itself counts for it.
+    fields: [...own, ...shared.filter((field) => !said.has(memberKey(field)))],
     default_trust:
       returns['default'] === undefined
         ? 'unknown'
@@ -169,6 +169,34 @@ function parseAction(action: string, value: unknown, shared: readonly ReturnedFi
     names_one_object: asFlag(record['names_one_object'], `${at}.names_one_object`),
     confirms: asFlag(record['confirms'], `${at}.confirms`),
   };
+}
+
+function memberKey(field: ReturnedField): string {
+  return `${field.keys === true ? 'k' : 'v'}${field.field}`;
+}
+
+/** The commonest form of each member that every action says something of. */
+function commonFields(entries: readonly CataloguedAction[]): ReturnedField[] {
+  const forms = new Map<string, Map<string, { readonly field: ReturnedField; count: number }>>();
+  for (const { fields } of entries) {
+    for (const field of fields) {
+      const known = forms.get(memberKey(field)) ?? new Map();
+      forms.set(memberKey(field), known);
+      const text = JSON.stringify(field);
+      const form = known.get(text) ?? { field, count: 0 };
+      form.count++;
+      known.set(text, form);
+    }
+  }
+  const out: ReturnedField[] = [];
+  for (const known of forms.values()) {
+    const list = [...known.values()];
+    if (list.reduce((sum, { count }) => sum + count, 0) !== entries.length) continue;
+    const [first, ...rest] = list;
+    if (first !== undefined)
+      out.push(rest.reduce((best, form) => (form.count > best.count ? form : best), first).field);
+  }
+  return out;
 }
 
 /**
@@ -194,14 +222,11 @@ export function parseCatalogue(value: unknown): Catalogue {
 /** The object form that `parseCatalogue` reads back to the same catalogue; what `suggest` prints for review. */
 export function catalogueDocument(catalogue: Catalogue): JsonValue {
   const entries = [...catalogue.actions.values()];
-  const texts = entries.map((entry) => new Set(entry.fields.map((field) => JSON.stringify(field))));
-  const isShared = (field: ReturnedField): boolean =>
-    texts.every((known) => known.has(JSON.stringify(field)));
-  const shared = (entries[0]?.fields ?? []).filter(isShared);
-  const actions: Record<string, JsonValue> = {};
-  for (const entry of entries) {
-    const own = entry.fields.filter((field) => !isShared(field));
-    actions[entry.action] = {
+  const shared = commonFields(entries);
+  const common = new Set(shared.map((field) => JSON.stringify(field)));
+  const actions = entries.map((entry): [string, JsonValue] => {
+    const own = entry.fields.filter((field) => !common.has(JSON.stringify(field)));
+    const written: JsonValue = {
       labels: [...entry.labels],
       ...(entry.sinks.length === 0 ? {} : { sinks: entry.sinks.map((sink) => ({ ...sink })) }),
       returns: {
@@ -211,12 +236,14 @@ export function catalogueDocument(catalogue: Catalogue): JsonValue {
       ...(entry.names_one_object ? { names_one_object: true } : {}),
       ...(entry.confirms ? { confirms: true } : {}),
     };
-  }
+    return [entry.action, written];
+  });
   return {
     audience: catalogue.audience,
     version: catalogue.version,
     fields: shared.map((field) => ({ ...field })),
-    actions,
+    // As own members: an action may be called `__proto__`.
+    actions: Object.fromEntries(actions),
   };
 }
 
@@ -231,6 +258,53 @@ export function uncatalogued(action: string): CataloguedAction {
     names_one_object: false,
     confirms: false,
   };
+}
+
+const MAX_JSON_CHARS = 65_536;
+const MAX_ITEMS = 256;
+
+/**
+ * What a call gives for a sink's parameter: a top-level one, or a nested one by dotted names with list positions left
+ * out (`attendees.email`), also within a text that holds JSON. Where the call is built otherwise than its schema says,
+ * whatever stands there is the value: it names a destination until it is shown not to.
+ */
+export function sinkValue(
+  parameters: Readonly<Record<string, JsonValue>>,
+  parameter: string,
+): JsonValue | undefined {
+  if (Object.hasOwn(parameters, parameter)) return parameters[parameter];
+  const [first, ...rest] = parameter.split('.');
+  if (first === undefined || rest.length === 0 || !Object.hasOwn(parameters, first)) return undefined;
+  return below(parameters[first], rest);
+}
+
+function below(value: JsonValue | undefined, path: readonly string[]): JsonValue | undefined {
+  const [member, ...rest] = path;
+  if (member === undefined || value === undefined || value === null) return value;
+  if (Array.isArray(value)) {
+    // More than anybody addresses at once: given back whole, which names too many destinations to prove.
+    if (value.length > MAX_ITEMS) return value;
+    const found = (value as readonly JsonValue[])
+      .map((item) => below(item, path))
+      .filter((item): item is JsonValue => item !== undefined && item !== null);
+    return found.length === 0 ? undefined : found;
+  }
+  if (typeof value === 'object')
+    return Object.hasOwn(value, member)
+      ? below((value as { readonly [name: string]: JsonValue })[member], rest)
+      : undefined;
+  if (
+    typeof value === 'string' &&
+    (value.startsWith('{') || value.startsWith('[')) &&
+    value.length < MAX_JSON_CHARS
+  ) {
+    try {
+      return below(JSON.parse(value) as JsonValue, path);
+    } catch {
+      return value;
+    }
+  }
+  return value;
 }
 
 export function hasLabel(action: CataloguedAction, label: Label): boolean {

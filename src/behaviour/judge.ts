@@ -1,5 +1,5 @@
 import type { JsonValue } from '../domain/json.ts';
-import { hasLabel, type Sink, uncatalogued } from './catalogue.ts';
+import { hasLabel, type Sink, sinkValue, uncatalogued } from './catalogue.ts';
 import { MemoryWriter, ORIGIN, originNames } from './memory.ts';
 import {
   type DeclaredAction,
@@ -39,7 +39,9 @@ function isMessageSink(sink: Sink): boolean {
 
 function sourcesOf(declared: DeclaredAction | null, parameter: string): readonly DeclaredSource[] {
   if (declared === null) return [];
-  const own = declared.parameters[parameter]?.sources ?? [];
+  const { parameters } = declared;
+  // A proposal may speak of the whole of a nested parameter.
+  const own = (parameters[parameter] ?? parameters[parameter.split('.')[0] ?? ''])?.sources ?? [];
   return own.length > 0 ? own : declared.sources;
 }
 
@@ -76,7 +78,7 @@ export function findingsFor(state: MissionState, context: Context, call: Call): 
   let count = 0;
   const unproven: (() => void)[] = [];
   for (const sink of entry.sinks) {
-    const value = call.parameters[sink.parameter];
+    const value = sinkValue(call.parameters, sink.parameter);
     if (value === undefined || value === null) continue;
     const destinations = reader.destinations(sink.kind, value);
     const sources = sourcesOf(declared, sink.parameter);
@@ -223,7 +225,7 @@ export function provenDestinations(state: MissionState, context: Context, call: 
   const plain: Context = { ...context, rules: { ...context.rules, history: 'off' } };
   const out: string[] = [];
   for (const sink of entry.sinks) {
-    const value = call.parameters[sink.parameter];
+    const value = sinkValue(call.parameters, sink.parameter);
     for (const destination of readerOf(context).destinations(sink.kind, value) ?? []) {
       const [strongest] = destination.candidates;
       if (strongest === undefined || destination.weak || destination.deceptive) continue;
