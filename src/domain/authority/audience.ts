@@ -4,6 +4,7 @@ import { mayDelegate } from './delegation.ts';
 import { type AuthoritySet, isResourceAccess } from './model.ts';
 import { isAtOrBelow, normalResource } from './resource.ts';
 import { scopeOf } from './resource_access.ts';
+import { delegationOf } from './types/with_delegation.ts';
 
 /**
  * What a token for the audience `resource` carries: entries at it or below it, as granted, and entries with a
@@ -23,7 +24,7 @@ export function forAudience(set: AuthoritySet, resource: string): AuthoritySet {
 
 /**
  * The ceiling of a child mission: entries that their `delegation` lets `delegate` exercise at `depth` (1 is a
- * direct child), carried intact so that the next hop is judged the same way. Provider entries never pass.
+ * direct child), carried intact so that the next hop is judged the same way.
  * @param delegate as the broker attested it, never as it describes itself
  */
 export function delegable(
@@ -31,5 +32,7 @@ export function delegable(
   delegate: { readonly sub: string; readonly sub_profile?: string },
   depth: number,
 ): AuthoritySet {
-  return set.filter((entry) => isResourceAccess(entry) && mayDelegate(entry.delegation, delegate, depth));
+  return set.filter((entry) =>
+    mayDelegate(isResourceAccess(entry) ? entry.delegation : delegationOf(entry), delegate, depth),
+  );
 }

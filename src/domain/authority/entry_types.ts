@@ -9,14 +9,15 @@ import { githubInstallationToken } from './types/github_installation_token.ts';
 import { kubernetesToken } from './types/kubernetes_token.ts';
 import { postgresRole } from './types/postgres_role.ts';
 import { vaultSecret } from './types/vault_secret.ts';
+import { withDelegation } from './types/with_delegation.ts';
 
 export const ENTRY_TYPES: readonly EntryType<AuthorityEntry>[] = [
   resourceAccess,
-  awsSession,
-  githubInstallationToken,
-  kubernetesToken,
-  postgresRole,
-  vaultSecret,
+  withDelegation(awsSession),
+  withDelegation(githubInstallationToken),
+  withDelegation(kubernetesToken),
+  withDelegation(postgresRole),
+  withDelegation(vaultSecret),
 ] as readonly EntryType<AuthorityEntry>[];
 
 const BY_TYPE: ReadonlyMap<string, EntryType<AuthorityEntry>> = new Map(

@@ -2,13 +2,8 @@
 
 import { isFamily } from './actions.ts';
 import { entryType } from './entry_types.ts';
-import {
-  type AuthorityEntry,
-  type AuthoritySet,
-  type Delegation,
-  isResourceAccess,
-  type ResourceAccess,
-} from './model.ts';
+import { spokenDelegation } from './explain_delegation.ts';
+import { type AuthorityEntry, type AuthoritySet, isResourceAccess, type ResourceAccess } from './model.ts';
 import { constraintsOf } from './resource_access.ts';
 
 /** One sentence an entry, in order. */
@@ -35,17 +30,6 @@ function explainAccess(entry: ResourceAccess): string {
 
 function spokenAction(action: string): string {
   return isFamily(action) ? `every action under ${action.slice(0, -2)}` : action;
-}
-
-function spokenDelegation(delegation: Delegation | undefined): string {
-  if (delegation === undefined) return 'not to be passed on to a child mission';
-  const times = delegation.max_depth === 1 ? 'one level deep' : `up to ${delegation.max_depth} levels deep`;
-  const who = delegation.allowed_delegates?.map(({ sub, sub_profile }) =>
-    [...(sub === undefined ? [] : [sub]), ...(sub_profile === undefined ? [] : [`any ${sub_profile}`])].join(
-      ' that is ',
-    ),
-  );
-  return `may be passed on ${times}${who === undefined ? ' to whoever policy lets in' : ` to ${who.join(' or ')}`}`;
 }
 
 function joined(words: readonly string[]): string {

@@ -116,7 +116,8 @@ describe('what a child may receive', () => {
 
   it('is nothing that is not marked delegable', () => {
     expect(may(access(ERP, ['a']), 'x', 1)).toBe(false);
-    expect(may({ ...provider, delegation: { max_depth: 7 } }, 'x', 1)).toBe(false);
+    expect(may(provider, 'x', 1)).toBe(false);
+    expect(may({ ...provider, delegation: { max_depth: 7 } }, 'x', 1)).toBe(true);
   });
 
   it('ends at the depth', () => {

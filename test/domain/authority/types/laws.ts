@@ -18,6 +18,8 @@ export interface EntryCases<E extends AuthorityEntry> {
   readonly bad: readonly (readonly [change: JsonObject, path: string])[];
   /** Members that may be left out. */
   readonly optional: readonly string[];
+  /** Members that may be left out and are no bounds: without them less is allowed. */
+  readonly needless?: readonly string[];
 }
 
 export function keepsTheLaws<E extends AuthorityEntry>({
@@ -26,6 +28,7 @@ export function keepsTheLaws<E extends AuthorityEntry>({
   good,
   bad,
   optional,
+  needless = [],
 }: EntryCases<E>): void {
   const parsed = entries.map((entry) => type.parse(entry, 'entry'));
   const ok = (a: E, b: E) => type.within(a, b) === null;
@@ -131,7 +134,7 @@ export function keepsTheLaws<E extends AuthorityEntry>({
 
   it('refuses an entry without a member that it needs', () => {
     for (const name of Object.keys(good)) {
-      if (name === 'type' || optional.includes(name)) continue;
+      if (name === 'type' || optional.includes(name) || needless.includes(name)) continue;
       const { [name]: _gone, ...rest } = good;
       expect(() => type.parse(rest, 'entry')).toThrow(Denied);
     }
