@@ -143,6 +143,8 @@ export interface VerifierPolicy {
   readonly processes?: number;
   /** Whether those count the bytes that they send. */
   readonly counts_bytes?: boolean;
+  /** It asks the broker for each call and permits none by itself: the broker counts. */
+  readonly asks?: boolean;
 }
 
 /** The configuration that operations read; swapped whole on reload. */
@@ -155,6 +157,8 @@ export interface Policy {
   readonly audiences: readonly AudiencePolicy[];
   readonly catalogue: Catalogue;
   readonly verifiers: readonly VerifierPolicy[];
+  /** As whom gateways ask for each call (forward-auth). */
+  readonly gateways?: readonly VerifierPolicy[];
   readonly max_token_seconds: number;
   /** Identity by whom templates of the configuration folder count as approved; null outside development. */
   readonly auto_approve: boolean;

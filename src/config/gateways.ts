@@ -53,6 +53,11 @@ export const gatewaySchema = z.strictObject({
 
 export type GatewayConfig = z.output<typeof gatewaySchema>;
 
+/** As whom a gateway judges: its audience, and its name in the audit chain. It asks for each call. */
+export function gatewayVerifier({ id, audience }: Pick<GatewayConfig, 'id' | 'audience'>): VerifierPolicy {
+  return { id: `gateway:${id}`, audience, asks: true };
+}
+
 /**
  * @param audiences what is registered, with its actions
  * @param secretOf reads a secret; its fault passes through
@@ -75,7 +80,7 @@ export function openGateways(
     const secret = secretOf(config.secret);
     if (secret.length < SECRET_MIN_LENGTH)
       throw new Error(`${at}: its secret has fewer than ${SECRET_MIN_LENGTH} characters`);
-    const verifier: VerifierPolicy = { id: `gateway:${config.id}`, audience: config.audience };
+    const verifier = gatewayVerifier(config);
     gateways.set(config.id, {
       id: config.id,
       kind: config.kind,

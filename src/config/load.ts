@@ -10,6 +10,7 @@ import type { AudiencePolicy, TemplateDocument } from '../domain/policy.ts';
 import type { RegisteredVerifier } from '../keys/client-assertions.ts';
 import type { Policy } from '../ports.ts';
 import { readCatalogue } from './catalogue.ts';
+import { gatewayVerifier } from './gateways.ts';
 import { type BrokerConfig, brokerSchema, type SecretSource } from './schema.ts';
 import { templateOf, templateSchema } from './template-schema.ts';
 import { ConfigFault, readText, readYaml } from './yaml.ts';
@@ -49,6 +50,7 @@ export function loadConfig(path: string): LoadedConfig {
       audience: verifier.audience,
       ...(verifier.processes !== undefined && { processes: verifier.processes }),
       ...(verifier.counts_bytes && { counts_bytes: true }),
+      ...(verifier.asks && { asks: true }),
     };
     const { auth } = verifier;
     if ('evidence' in auth) return { policy, auth: { kind: 'evidence', ...auth.evidence } };
@@ -78,6 +80,7 @@ export function loadConfig(path: string): LoadedConfig {
       ),
     ),
     verifiers: verifiers.map((verifier) => verifier.policy),
+    gateways: config.gateways.map((gateway) => gatewayVerifier(gateway)),
     max_token_seconds: config.tokens.max_ttl,
     auto_approve: config.development,
   };

@@ -162,6 +162,12 @@ export const brokerSchema = z.strictObject({
           .describe(
             'Its processes also count the bytes that they send; without it max_egress_volume is refused for its audience.',
           ),
+        asks: z
+          .boolean()
+          .default(false)
+          .describe(
+            'It asks the broker for each call (POST /access/v1/evaluation) and permits none by itself: the broker counts its calls, one by one. Not for a verifier with a guard.',
+          ),
       }),
     )
     .default([])

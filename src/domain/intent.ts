@@ -2,9 +2,9 @@
  * The mission intent (wire profile 2.2): a closed object of inert prose, resources and an end. Prose is stored,
  * shown and hashed; it is never parsed for authority.
  */
+import { readBudget } from './budget.ts';
 import { malformed } from './denial.ts';
 import type { JsonObject, JsonValue } from './json.ts';
-import { unsupported } from './limits.ts';
 import type { MissionControls, MissionIntent } from './mission.ts';
 import { readCount, readInstant, readObject, readText, readTexts } from './reader.ts';
 
@@ -84,15 +84,7 @@ function readControls(value: JsonValue): MissionControls {
   const controls: JsonObject = readObject(value, 'intent.controls', CONTROL_MEMBERS);
   for (const member of ['max_calls', 'max_derivations', 'max_duration', 'max_egress_volume'] as const)
     if (controls[member] !== undefined) readCount(controls[member], `intent.controls.${member}`);
+  if (controls['max_budget'] !== undefined) readBudget(controls['max_budget'], 'intent.controls.max_budget');
   if (controls['acr'] !== undefined) readText(controls['acr'], 'intent.controls.acr', 256);
   return controls as MissionControls;
-}
-
-/**
- * Refuses what no mission of this build can have enforced: nobody adds up money (wire profile 2.2). Whether calls
- * and bytes are counted depends on what is granted, see `requireCounted`.
- * @throws Denied `access_denied` with `unsupported_control`
- */
-export function requireSupportedControls(controls: MissionControls | undefined): void {
-  if (controls?.max_budget !== undefined) throw unsupported('max_budget');
 }

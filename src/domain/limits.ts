@@ -5,6 +5,7 @@
  * takes nothing from another. Every rounding and every loss is downward: what a crash hides counts as used.
  */
 import { type AuthoritySet, isResourceAccess } from './authority/index.ts';
+import type { Budget } from './budget.ts';
 import { Denied, malformed } from './denial.ts';
 
 /** Named alike in `intent.controls`, in a template's limits and in a token's `limits`. */
@@ -139,6 +140,8 @@ export interface Account {
   readonly limits: CountedLimits;
   /** Null for a mission that is not stored yet. */
   readonly allowances: readonly Allowance[] | null;
+  /** Money, which only the broker counts. */
+  readonly budget?: Budget;
 }
 
 /** One part of an allotment: what a token takes out of one limit of one mission. */
@@ -173,9 +176,12 @@ interface Limit {
  */
 export class Purse {
   readonly #limits = new Map<CountedControl, Limit[]>();
+  /** The nearest one; tokens name it, and every one is spent of. */
+  readonly budget: Budget | null;
 
   /** @param accounts of the mission and of every mission above it */
   constructor(accounts: readonly Account[]) {
+    this.budget = accounts.findLast(({ budget }) => budget !== undefined)?.budget ?? null;
     for (const { mission_id, limits, allowances } of accounts)
       for (const control of COUNTED_CONTROLS) {
         const max = limits[control];

@@ -7,6 +7,7 @@ import { Denied } from '../domain/denial.ts';
 import { canonicalize, type JsonObject } from '../domain/json.ts';
 import { type Counting, countingAt } from '../domain/limits.ts';
 import type { Ports, VerifierPolicy } from '../ports.ts';
+import { countersOf } from './purse.ts';
 
 export interface SignedBundle {
   /** Digest of the content; also the ETag. Decisions name it. */
@@ -42,7 +43,7 @@ export function bundleContent(
     sequence_rules: [],
     max_staleness_seconds: audience.max_staleness_seconds,
     max_token_seconds: policy.max_token_seconds,
-    ...countedBy(countingAt(audience.resource, policy.verifiers)),
+    ...countedBy(countingAt(audience.resource, countersOf(policy))),
   };
   const version = createHash('sha256').update(canonicalize(content)).digest('base64url').slice(0, 22);
   return { version, content };

@@ -7,7 +7,7 @@ import { authorityHash, intentHash, proposalHash } from '../domain/anchors.ts';
 import type { AuthoritySet } from '../domain/authority/index.ts';
 import { Denied, malformed } from '../domain/denial.ts';
 import { derive, dispatch, type Grant, type ReportedNarrowing } from '../domain/grant.ts';
-import { type ParsedIntent, requireSupportedControls } from '../domain/intent.ts';
+import type { ParsedIntent } from '../domain/intent.ts';
 import { canonicalize, type JsonObject } from '../domain/json.ts';
 import type { Purse } from '../domain/limits.ts';
 import { type Mission, tierSatisfies } from '../domain/mission.ts';
@@ -55,7 +55,6 @@ export interface PreparedMission {
 export async function prepareMission(ports: Ports, declaration: Declaration): Promise<PreparedMission> {
   const { evidence, proof, declared, parent, now } = declaration;
   const policy = ports.policy();
-  requireSupportedControls(declared.intent.controls);
   for (const resource of declared.intent.resources)
     if (policy.audience(resource) === null)
       throw new Denied({ tag: 'invalid_target' }, 'an intent resource is not registered');

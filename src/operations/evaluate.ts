@@ -9,8 +9,16 @@ import { type CallContext, compile, permits } from '../domain/authority/index.ts
 import { Denied } from '../domain/denial.ts';
 import type { JsonObject } from '../domain/json.ts';
 import { verdictReport } from '../domain/verdict-report.ts';
-import { type Ports, type TokenClaims, type VerifierPolicy, type Write, WriteConflict } from '../ports.ts';
+import {
+  type Conflict,
+  type Ports,
+  type TokenClaims,
+  type VerifierPolicy,
+  type Write,
+  WriteConflict,
+} from '../ports.ts';
 import { bundleContent } from './bundle.ts';
+import { countCall } from './count-call.ts';
 import {
   type BehaviourWish,
   type CallBehaviour,
@@ -85,7 +93,7 @@ export async function evaluate(
       if (!(cause instanceof WriteConflict)) throw cause;
       return {
         decision: false,
-        reason: cause.conflict === 'replayed' ? 'proof_replayed' : 'mission_changed',
+        reason: REASONS.get(cause.conflict) ?? 'mission_changed',
       };
     }
     // Something was read while the decision became durable: what was released by then must have been known.
@@ -116,6 +124,12 @@ export async function evaluate(
   const retry = refused === BEHAVIOUR_DENIED ? verdict?.agent?.retry : undefined;
   return { decision: false, reason: refused, ...(retry !== undefined && { retry }) };
 }
+
+/** What came between the look and the write, where it has a name. */
+const REASONS: ReadonlyMap<Conflict, string> = new Map([
+  ['replayed', 'proof_replayed'],
+  ['limit_exhausted', 'limit_exhausted'],
+]);
 
 const BEHAVIOUR_DENIED = 'behaviour_denied';
 
@@ -209,7 +223,7 @@ async function judge(
       throw cause;
     }
   }
-  const dead = await deadOf(ports, verifier, claims, now);
+  const dead = await tokenRefusal(ports, claims, now);
   const open =
     dead === null
       ? await behaviour.open(claims, verifier, request, request.behaviour ?? FULL_JUDGEMENT)
@@ -218,19 +232,12 @@ async function judge(
     dead === null
       ? await outcomeOf(claims, request, open, now)
       : { refused: dead, verdict: null, open: null, writes: [] };
-  return { claims, refused: outcome.refused, outcome, writes };
-}
-
-async function deadOf(
-  ports: Ports,
-  verifier: VerifierPolicy,
-  claims: TokenClaims,
-  now: number,
-): Promise<string | null> {
-  const dead = await tokenRefusal(ports, claims, now);
-  if (dead !== null) return dead;
-  // The broker counts no calls: whoever asks it for everything would spend an allotment without end.
-  return claims.limits !== undefined && verifier.processes === undefined ? 'rules_unenforceable' : null;
+  if (outcome.refused !== null) return { claims, refused: outcome.refused, outcome, writes };
+  // Spent once a call, however often the call is judged anew.
+  const counted = await countCall(ports, verifier, claims, request);
+  if (counted.refused === null)
+    return { claims, refused: null, outcome, writes: [...writes, ...counted.writes] };
+  return { claims, refused: counted.refused, outcome: { ...outcome, ...counted }, writes };
 }
 
 /** Authority and behaviour of a call by a living token in the right hands. */

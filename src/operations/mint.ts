@@ -7,7 +7,7 @@ import type { Mission } from '../domain/mission.ts';
 import { tokenExpiry } from '../domain/mission.ts';
 import type { AudiencePolicy, TemplateDocument } from '../domain/policy.ts';
 import type { CredentialRecord, Ports, TokenClaims, Write } from '../ports.ts';
-import { tokensToCome } from './purse.ts';
+import { countersOf, tokensToCome } from './purse.ts';
 
 /** RFC 9068. */
 export const TOKEN_TYP = 'at+jwt';
@@ -58,7 +58,7 @@ export function planToken(
     bearer ? BEARER_MAX_SECONDS : Number.POSITIVE_INFINITY,
   );
   const iat = Math.floor(now);
-  const counting = countingAt(audience.resource, ports.policy().verifiers);
+  const counting = countingAt(audience.resource, countersOf(ports.policy()));
   const allotted = allot(ports, request, counting);
   const claims: TokenClaims = {
     iss: issuer,
@@ -71,7 +71,7 @@ export function planToken(
     jti: ports.chance.id('cred'),
     ...(!bearer && { cnf: { jkt: mission.jkt } }),
     authorization_details: request.authority,
-    ...(allotted.length > 0 && { limits: limitsOf(counting, allotted) }),
+    ...limitsOf(request.purse, counting, allotted),
     mission: {
       id: mission.id,
       version: mission.version,
@@ -120,10 +120,19 @@ function allot(
 }
 
 /** What the token says of its allotments: by how many processes they are divided is settled with them. */
-function limitsOf(counting: Counting | null, allotted: readonly Allotment[]): JsonObject {
+function limitsOf(
+  purse: Purse | null,
+  counting: Counting | null,
+  allotted: readonly Allotment[],
+): { readonly limits?: JsonObject } {
+  if (purse === null || (allotted.length === 0 && purse.budget === null)) return {};
+  const { budget } = purse;
   return {
-    ...Object.fromEntries(allotted.map(({ control, amount }) => [control, amount])),
-    ...(counting !== null && counting.processes > 0 && { processes: counting.processes }),
+    limits: {
+      ...Object.fromEntries(allotted.map(({ control, amount }) => [control, amount])),
+      ...(allotted.length > 0 && (counting?.processes ?? 0) > 0 && { processes: counting?.processes ?? 0 }),
+      ...(budget !== null && { max_budget: { amount: budget.amount, currency: budget.currency } }),
+    },
   };
 }
 

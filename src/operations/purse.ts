@@ -1,5 +1,6 @@
 /** The counted limits of one mission (wire profile 2.2), opened where tokens are planned. */
 import { type AuthoritySet, forAudience } from '../domain/authority/index.ts';
+import { type MissionBudget, requireBudgeted } from '../domain/budget.ts';
 import {
   type Account,
   type Allowance,
@@ -11,7 +12,7 @@ import {
 } from '../domain/limits.ts';
 import type { Mission } from '../domain/mission.ts';
 import type { AudiencePolicy, TemplateDocument } from '../domain/policy.ts';
-import type { Policy, Ports } from '../ports.ts';
+import type { Policy, Ports, VerifierPolicy } from '../ports.ts';
 
 type Limited = Pick<Mission, 'id' | 'path' | 'intent' | 'authority'>;
 
@@ -27,13 +28,18 @@ export async function newPurse(
   const policy = ports.policy();
   const above = await accountsAbove(ports, mission);
   const limits = countedLimits(mission.intent.controls, template.limits);
-  const accounts = isLimited(limits)
-    ? [...above, { mission_id: mission.id, limits, allowances: null }]
-    : above;
-  const counting = audiencesOf(policy, mission.authority).map(({ resource }) =>
-    countingAt(resource, policy.verifiers),
-  );
-  for (const account of accounts) requireCounted(account.limits, mission.authority, counting);
+  const budget = mission.intent.controls?.max_budget;
+  const accounts: readonly Account[] =
+    isLimited(limits) || budget !== undefined
+      ? [...above, { mission_id: mission.id, limits, allowances: null, ...(budget && { budget }) }]
+      : above;
+  const audiences = audiencesOf(policy, mission.authority);
+  const counting = audiences.map(({ resource }) => countingAt(resource, countersOf(policy)));
+  for (const account of accounts) {
+    requireCounted(account.limits, mission.authority, counting);
+    if (account.budget)
+      requireBudgeted(mission.authority, (resource, action) => labelsOf(policy, resource, action));
+  }
   return accounts.length === 0 ? null : new Purse(accounts);
 }
 
@@ -72,6 +78,21 @@ export async function scarcest(ports: Ports, mission: Pick<Mission, 'path'>): Pr
   return { derivations: fewest, allowances: [...found.values()] };
 }
 
+/** Everybody who judges calls: verifiers, and gateways that ask. */
+export function countersOf(policy: Policy): readonly VerifierPolicy[] {
+  return [...policy.verifiers, ...(policy.gateways ?? [])];
+}
+
+/** The budgets that a call under a mission spends of: its own and those above. */
+export async function budgetsOf(ports: Ports, path: readonly string[]): Promise<readonly MissionBudget[]> {
+  const found: MissionBudget[] = [];
+  for (const mission_id of path) {
+    const budget = (await ports.store.mission(mission_id))?.intent.controls?.max_budget;
+    if (budget !== undefined) found.push({ mission_id, budget });
+  }
+  return found;
+}
+
 /** How many tokens may still be needed until the mission ends: one a token's life, for each of its audiences. */
 export function tokensToCome(policy: Policy, mission: Mission, available: AuthoritySet, now: number): number {
   const lives = Math.ceil((mission.expires_at - now) / mission.token_ttl_seconds);
@@ -100,8 +121,18 @@ async function accountOf(
   template: TemplateDocument,
 ): Promise<Account | null> {
   const limits = countedLimits(mission.intent.controls, template.limits);
-  if (!isLimited(limits)) return null;
-  return { mission_id: mission.id, limits, allowances: await ports.store.allowances(mission.id) };
+  const budget = mission.intent.controls?.max_budget;
+  if (!isLimited(limits) && budget === undefined) return null;
+  const allowances = await ports.store.allowances(mission.id);
+  return { mission_id: mission.id, limits, allowances, ...(budget && { budget }) };
+}
+
+/** Of an action at each audience that a resource reaches, however the entry names it. */
+function labelsOf(policy: Policy, resource: string, action: string): readonly (readonly string[] | null)[] {
+  const entry = { type: 'mission_resource_access', resource, resource_match: 'prefix', actions: [action] };
+  return audiencesOf(policy, [entry as unknown as AuthoritySet[number]]).map(
+    ({ actions }) => actions.find(({ name }) => name === action)?.labels ?? null,
+  );
 }
 
 function audiencesOf(policy: Policy, authority: AuthoritySet): readonly AudiencePolicy[] {

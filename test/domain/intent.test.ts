@@ -1,7 +1,7 @@
 /** The mission intent: closed, bounded, inert. What is let in here is stored, shown to people and hashed for good. */
 import { describe, expect, it } from 'vitest';
 import { type Denial, Denied } from '../../src/domain/denial.ts';
-import { parseIntent, parseIntentEnvelope, requireSupportedControls } from '../../src/domain/intent.ts';
+import { parseIntent, parseIntentEnvelope } from '../../src/domain/intent.ts';
 import type { JsonObject, JsonValue } from '../../src/domain/json.ts';
 
 const ERP = 'https://erp.example.com';
@@ -151,15 +151,21 @@ describe('an intent', () => {
     expect(detail({ controls: 1 })).toBe('intent.controls must be an object');
   });
 
-  it('is refused with a budget: nobody adds up money', () => {
-    expect(
-      refusal(() => requireSupportedControls({ max_budget: { amount: '1', currency: 'EUR' } })),
-    ).toMatchObject({
-      tag: 'access_denied',
-      reason: 'unsupported_control',
-      detail: 'controls.max_budget cannot be enforced for this mission; leave it out or narrow the proposal',
-    });
-    expect(() => requireSupportedControls({ max_calls: 1 })).not.toThrow();
-    expect(() => requireSupportedControls(undefined)).not.toThrow();
+  it('takes a budget that can be added up, and no other', () => {
+    const budget = (max_budget: unknown) => ({ controls: { max_budget } as never });
+    const good = { ...whole, ...budget({ amount: '100.00', currency: 'EUR' }) };
+    expect(parseIntent(good).intent).toBe(good);
+    for (const wrong of [
+      1,
+      '1',
+      {},
+      { amount: 1, currency: 'EUR' },
+      { amount: '1e2', currency: 'EUR' },
+      { amount: '-1', currency: 'EUR' },
+      { amount: '1', currency: 'eur' },
+      { amount: '1', currency: 'EURO' },
+      { amount: '1', currency: 'EUR', more: 1 },
+    ])
+      expect(detail(budget(wrong))).toContain('intent.controls.max_budget must be');
   });
 });

@@ -199,7 +199,7 @@ describe('gateways in the configuration', () => {
     );
 
   test('are refused with a short secret, an unknown audience or an unknown action', () => {
-    expect(open({}).get('edge')?.verifier).toEqual({ id: 'gateway:edge', audience: ERP });
+    expect(open({}).get('edge')?.verifier).toEqual({ asks: true, id: 'gateway:edge', audience: ERP });
     expect(() => open({}, 'short')).toThrow(/24/);
     expect(() => open({ audience: 'https://other.example.com' })).toThrow(/audience/);
     expect(() => open({ routes: [{ methods: ['GET'], path: '/', action: 'no.such' }] })).toThrow(/no\.such/);

@@ -176,11 +176,11 @@ describe('max_calls', () => {
     const broker = await start({ config: counting(1), template: { limits: { max_calls: 100 } } });
     const silent = await create(broker, {});
     // Twelve tokens of five minutes in an hour, for each of two audiences.
-    expect(read(silent.body.access_token).claims['limits']).toEqual({ max_calls: Math.ceil(100 / 24) });
+    expect(read(silent.body.access_token).claims['limits']).toEqual({ max_calls: Math.ceil(100 / 24), processes: 1 });
     const modest = await create(broker, { max_calls: 12 });
     const wanting = await create(broker, { max_calls: 100_000 });
-    expect(read(modest.body.access_token).claims['limits']).toEqual({ max_calls: 1 });
-    expect(read(wanting.body.access_token).claims['limits']).toEqual({ max_calls: 5 });
+    expect(read(modest.body.access_token).claims['limits']).toEqual({ max_calls: 1, processes: 1 });
+    expect(read(wanting.body.access_token).claims['limits']).toEqual({ max_calls: 5, processes: 1 });
   });
 
   test('is divided over a whole bundle, and the manifest says what is left', async () => {
@@ -196,7 +196,7 @@ describe('max_calls', () => {
     const { status, body } = await declare({ max_calls: 10 });
     expect(status).toBe(201);
     const tokens = (body['credentials'] as { value: string }[]).map(({ value }) => read(value).claims);
-    expect(tokens.map(({ limits }) => limits)).toEqual([{ max_calls: 1 }, { max_calls: 1 }]);
+    expect(tokens.map(({ limits }) => limits)).toEqual(Array(2).fill({ max_calls: 1, processes: 1 }));
     expect(body['limits']).toEqual({ max_calls: { max: 10, left: 8 } });
     const small = await declare({ max_calls: 1 });
     expect([small.status, small.body['detail']]).toEqual([
@@ -328,7 +328,7 @@ describe('max_egress_volume', () => {
     broker.clock.ahead = YOUNGER_SECONDS;
     const { key, body } = await create(broker, { max_egress_volume: 48_000 });
     const token = body.access_token;
-    expect(read(token).claims['limits']).toEqual({ max_egress_volume: 2000 });
+    expect(read(token).claims['limits']).toEqual({ max_egress_volume: 2000, processes: 1 });
     expect((await call(running, key, token, 1500)).permitted).toBe(true);
     expect(await call(running, key, token, 501)).toMatchObject({ code: 'limit_exhausted', retry: 'renew' });
     const permit = await call(running, key, token);
