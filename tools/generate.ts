@@ -9,6 +9,7 @@ import { stringify } from 'yaml';
 import { z } from 'zod';
 import { brokerSchema } from '../src/config/schema.ts';
 import { templateSchema } from '../src/config/template-schema.ts';
+import { missionFileSchema } from '../src/delivery/mission-file.ts';
 import { type AppParts, routeTable } from '../src/http/app.ts';
 import { openApiDocument } from '../src/http/openapi.ts';
 
@@ -28,6 +29,7 @@ const files: Readonly<Record<string, string>> = {
   }),
   'config/schema/broker.schema.json': jsonSchema(brokerSchema, 'Sortie broker configuration'),
   'config/schema/template.schema.json': jsonSchema(templateSchema, 'Sortie mission template'),
+  'config/schema/mission.schema.json': jsonSchema(missionFileSchema, 'Mission file of sortie exec'),
 };
 
 const check = process.argv.includes('--check');
