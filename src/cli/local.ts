@@ -3,6 +3,7 @@ import { existsSync, writeFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { compactVerify, importJWK, type JWK } from 'jose';
 import { createAttestation } from '../attesters/create.ts';
+import { diffBehaviour, explainBehaviour, lintBehaviour } from '../behaviour/section.ts';
 import { faulty, loadConfig, relativeTo } from '../config/load.ts';
 import { templateOf, templateSchema } from '../config/template-schema.ts';
 import { readYaml } from '../config/yaml.ts';
@@ -56,6 +57,7 @@ export function addLocalCommands(program: Command, terminal: Terminal): void {
       const document = readTemplate(file, catalogueIn(options.config));
       terminal.out(`${document.id} ${document.version}: ${document.description ?? ''}\n`);
       for (const line of explain(document.ceiling)) terminal.out(`  ${line}\n`);
+      for (const line of explainBehaviour(document)) terminal.out(`  ${line}\n`);
     });
   template
     .command('diff')
@@ -65,11 +67,15 @@ export function addLocalCommands(program: Command, terminal: Terminal): void {
     .option(...withAudiences)
     .action((before: string, after: string, options: { config?: string }) => {
       const catalogue = catalogueIn(options.config);
-      const change = diff(readTemplate(before, catalogue).ceiling, readTemplate(after, catalogue).ceiling);
-      for (const { text } of change.widened) terminal.out(`widens   ${text}\n`);
-      for (const { text } of change.narrowed) terminal.out(`narrows  ${text}\n`);
-      if (change.equivalent) terminal.out('both allow the same\n');
-      if (change.widened.length > 0) throw new Failure(`${after} allows what ${before} does not`);
+      const [was, is] = [readTemplate(before, catalogue), readTemplate(after, catalogue)];
+      const change = diff(was.ceiling, is.ceiling);
+      const behaviour = diffBehaviour(was, is);
+      const widened = [...change.widened.map(({ text }) => text), ...behaviour.widened];
+      const narrowed = [...change.narrowed.map(({ text }) => text), ...behaviour.narrowed];
+      for (const text of widened) terminal.out(`widens   ${text}\n`);
+      for (const text of narrowed) terminal.out(`narrows  ${text}\n`);
+      if (change.equivalent && widened.length + narrowed.length === 0) terminal.out('both allow the same\n');
+      if (widened.length > 0) throw new Failure(`${after} allows what ${before} does not`);
     });
   template
     .command('lint')
@@ -78,8 +84,11 @@ export function addLocalCommands(program: Command, terminal: Terminal): void {
     .option('-c, --config <file>', 'configuration with the audiences, for includes and to check against')
     .action((file: string, options: { config?: string }) => {
       const catalogue = catalogueIn(options.config);
-      const { ceiling } = readTemplate(file, catalogue);
-      const findings = lint(ceiling, Date.now() / 1000, catalogue ?? undefined);
+      const document = readTemplate(file, catalogue);
+      const findings = [
+        ...lint(document.ceiling, Date.now() / 1000, catalogue ?? undefined),
+        ...lintBehaviour(document),
+      ];
       for (const { severity, rule, text } of findings) terminal.out(`${severity} ${rule}: ${text}\n`);
       if (findings.some(({ severity }) => severity === 'error'))
         throw new Failure(`${file} must not be approved`);

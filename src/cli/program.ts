@@ -4,6 +4,7 @@ import { ConfigFault } from '../config/yaml.ts';
 import { addAdminCommands } from './admin.ts';
 import { addAgentCommands } from './agent.ts';
 import { addAwsCommands } from './aws.ts';
+import { addBehaviourCommands } from './behaviour.ts';
 import { addCatalogueCommands } from './catalogue.ts';
 import { addExecCommand } from './exec.ts';
 import { addLocalCommands } from './local.ts';
@@ -22,6 +23,7 @@ export async function runCli(argv: readonly string[], terminal: Terminal): Promi
   addCatalogueCommands(program, terminal);
   addAdminCommands(program, terminal);
   addAwsCommands(program, terminal);
+  addBehaviourCommands(program, terminal);
   addAgentCommands(program, terminal);
   addExecCommand(program, terminal);
   try {
