@@ -147,6 +147,7 @@ export async function openBrokerReplay(by_suite: ReadonlyMap<string, Catalogue>)
         parameters: call.args as JsonObject,
         context: {},
       };
+      rules_by_mission.delete(held.mission_id);
       const verdict = await guard.decide(guarded);
       const entry = catalogue.actions.get(call.tool);
       const judged = rules_by_mission.get(held.mission_id);

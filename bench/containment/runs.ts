@@ -150,18 +150,22 @@ async function inOrder<T, R>(
   return out;
 }
 
-/** Whether two paths judged every call of every run alike; the differences by what each of them said. */
+/** Whether two paths judged every call of every run alike; where they did not, which calls and by which rules. */
 export function agreement(runs: readonly Run[], a: Pass, b: Pass): unknown {
   let calls = 0;
+  let otherwise = 0;
   const differ: string[] = [];
   const kinds = new Map<string, number>();
   for (const [at, one] of a.outcomes.entries()) {
     for (const [position, call] of one.calls.entries()) {
       const other = b.outcomes[at]?.calls[position];
       calls++;
-      if (other !== undefined && call.refused === other.refused && call.rule === other.rule) continue;
-      const { trace } = (runs[at] as Run).scored;
       const kind = `${call.rule ?? 'permit'} / ${other?.rule ?? 'permit'}`;
+      if (other !== undefined && call.refused === other.refused) {
+        if (call.rule !== other.rule) otherwise++;
+        continue;
+      }
+      const { trace } = (runs[at] as Run).scored;
       kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
       differ.push(
         `${trace.suite}/${trace.user_task_id} ${trace.id} call ${call.i} ${trace.calls[position]?.tool}: ${kind}`,
@@ -174,5 +178,6 @@ export function agreement(runs: readonly Run[], a: Pass, b: Pass): unknown {
     differ: differ.length,
     by_kind: Object.fromEntries(kinds),
     examples: differ.slice(0, 20),
+    refused_by_another_rule: otherwise,
   };
 }
