@@ -51,6 +51,7 @@ function denialOf(conflict: WriteConflict, write: Write | undefined): Denied | n
     case 'mission_not_found':
       return new Denied({ tag: 'unknown_mission' });
     case 'mission_not_active':
+    case 'tree_changed':
     case 'wrong_version':
     // Somebody else's token took it meanwhile: the operation looks at what is left.
     case 'limit_exhausted':

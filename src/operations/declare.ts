@@ -16,6 +16,7 @@ import {
 } from '../ports.ts';
 import { commit } from './conflicts.ts';
 import {
+  type Declaration,
   findCreation,
   fingerprintOf,
   mayHaveLostRace,
@@ -25,6 +26,7 @@ import {
   selectorsOf,
   storeMission,
 } from './create-mission.ts';
+import { currentParent } from './delegate.ts';
 import {
   carriedEntries,
   issueLeases,
@@ -48,6 +50,12 @@ export interface DeclareRequest {
   readonly proposal: AuthoritySet | null;
   readonly template_id: string | null;
   readonly creation_request_id: string | null;
+}
+
+/** A child's side: what it may declare is in the grant that its parent reserved. */
+export interface DelegatedRequest {
+  readonly evidence: Evidence;
+  readonly delegation: string;
 }
 
 export interface DeclareAnswer {
@@ -91,18 +99,9 @@ async function grantAll(
     refuse_narrowing: false,
     now,
   };
-  let stored: StoredMission;
-  let leases: readonly PlannedLease[] = [];
+  let stored: Awaited<ReturnType<typeof storeAll>>;
   try {
-    stored = await storeMission(
-      ports,
-      declaration,
-      ({ mission, template, purse }) => planAll(ports, mission, template, purse, evidence, now),
-      ({ mission }) => {
-        leases = planLeases(ports, mission, carriedEntries(mission), now);
-        return leases.map((lease) => lease.write);
-      },
-    );
+    stored = await storeAll(ports, declaration);
   } catch (cause) {
     const winner = mayHaveLostRace(cause)
       ? await findCreation(ports, evidence, proof, request.creation_request_id, fingerprint)
@@ -110,9 +109,55 @@ async function grantAll(
     if (winner) return mintAgain(ports, winner, request.declared, evidence, proof, now);
     throw cause;
   }
-  const { mission, planned, narrowed } = stored;
+  const { mission, planned, narrowed, leases } = stored;
   const live = await issueOrEnd(ports, mission, leases);
   return { manifest: await deliver(ports, mission, planned, live, now), narrowed };
+}
+
+/** The child mission that a delegation grant names, with every credential that its parent may pass on to it. */
+export async function declareChild(
+  ports: Ports,
+  request: DelegatedRequest,
+  proof: { readonly header: string | undefined; readonly url: string },
+): Promise<DeclareAnswer> {
+  const now = ports.clock.now();
+  const verified = await ports.proofs.verify(proof.header, { method: 'POST', url: proof.url, now });
+  const evidence = await ports.attestation.appraise(request.evidence, { jkt: verified.jkt, now });
+  return recordingRefusals(ports, attested(ports, evidence, now, {}), () =>
+    currentParent(ports, request.delegation, evidence, verified, now, async (redeemed) => {
+      const declaration = {
+        ...redeemed,
+        evidence,
+        proof: verified,
+        creation_request_id: null,
+        fingerprint: null,
+        refuse_narrowing: false,
+        now,
+      };
+      const { mission, planned, narrowed, leases } = await storeAll(ports, declaration);
+      const live = await issueOrEnd(ports, mission, leases);
+      return { manifest: await deliver(ports, mission, planned, live, now), narrowed };
+    }),
+  );
+}
+
+/** The mission with every token and every lease of it, in one commit. */
+async function storeAll(
+  ports: Ports,
+  declaration: Declaration,
+): Promise<StoredMission & { readonly leases: readonly PlannedLease[] }> {
+  const { evidence, now } = declaration;
+  let leases: readonly PlannedLease[] = [];
+  const stored = await storeMission(
+    ports,
+    declaration,
+    ({ mission, template, purse }) => planAll(ports, mission, template, purse, evidence, now),
+    ({ mission }) => {
+      leases = planLeases(ports, mission, carriedEntries(mission), now);
+      return leases.map((lease) => lease.write);
+    },
+  );
+  return { ...stored, leases };
 }
 
 /** All or nothing: a mission of which one credential could not be made ends, and with it whatever was made. */

@@ -9,12 +9,20 @@ import {
   effective,
   forAudience,
   intersect,
+  isResourceAccess,
 } from '../domain/authority/index.ts';
 import { Denied, malformed } from '../domain/denial.ts';
 import { type ParsedIntent, parseIntent } from '../domain/intent.ts';
 import type { JsonObject, JsonValue } from '../domain/json.ts';
 import { MAX_PATH, type Mission, missionError, stateAt } from '../domain/mission.ts';
-import type { Ports, TokenClaims, ValidatedEvidence, VerifiedProof, Write } from '../ports.ts';
+import {
+  type Ports,
+  type TokenClaims,
+  type ValidatedEvidence,
+  type VerifiedProof,
+  type Write,
+  WriteConflict,
+} from '../ports.ts';
 import { commit, ONCE_GRANT } from './conflicts.ts';
 import { selectorsOf, spend } from './create-mission.ts';
 import type { DelegationAsk } from './exchange-request.ts';
@@ -106,7 +114,10 @@ async function reserve(
       reason: 'not_strict_subset',
       detail: 'nothing of authorization_details may be passed on to this agent',
     });
-  if (ask.declared.intent.resources.every((resource) => forAudience(authority, resource).length === 0))
+  if (
+    authority.every(isResourceAccess) &&
+    ask.declared.intent.resources.every((resource) => forAudience(authority, resource).length === 0)
+  )
     throw new Denied({
       tag: 'access_denied',
       reason: 'delegation_not_permitted',
@@ -162,7 +173,7 @@ export interface RedeemedGrant {
  * used to find out about the parent.
  * @throws Denied `unknown_mission`, `dead_mission`, `access_denied`
  */
-export async function redeemGrant(
+async function redeemGrant(
   ports: Ports,
   grant: string,
   evidence: ValidatedEvidence,
@@ -194,6 +205,32 @@ export async function redeemGrant(
     proposal: delegation.proposal,
     template_id: delegation.template_id,
   };
+}
+
+/** A containment or a transition of the parent may come between look and birth. */
+const PARENT_RETRIES = 3;
+
+/**
+ * Begins a child mission with what its grant lets it have now; again, where something happened to the parent
+ * meanwhile: what it has then is what can be passed on.
+ * @throws Denied
+ */
+export async function currentParent<T>(
+  ports: Ports,
+  grant: string,
+  evidence: ValidatedEvidence,
+  proof: VerifiedProof,
+  now: number,
+  begin: (redeemed: RedeemedGrant) => Promise<T>,
+): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await begin(await redeemGrant(ports, grant, evidence, proof, now));
+    } catch (cause) {
+      const outdated = cause instanceof WriteConflict && cause.conflict === 'mission_not_active';
+      if (!outdated || attempt >= PARENT_RETRIES) throw cause;
+    }
+  }
 }
 
 /**

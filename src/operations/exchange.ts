@@ -29,7 +29,7 @@ import {
   spend,
   storeMission,
 } from './create-mission.ts';
-import { redeemGrant } from './delegate.ts';
+import { currentParent } from './delegate.ts';
 import type { ExchangeRequest } from './exchange-request.ts';
 import { awake } from './lifecycle.ts';
 import { type MintedToken, planToken, signToken, TOKEN_TYP } from './mint.ts';
@@ -150,24 +150,22 @@ async function activate(
   audience: AudiencePolicy,
   now: number,
 ): Promise<ExchangeAnswer> {
-  for (let attempt = 1; ; attempt++) {
-    const declaration: Declaration = {
-      ...(await redeemGrant(ports, grant, evidence, proof, now)),
-      evidence,
-      proof,
-      creation_request_id: null,
-      fingerprint: null,
-      refuse_narrowing: request.refuse_narrowing,
-      now,
-    };
-    try {
-      return await firstToken(ports, request, declaration, audience);
-    } catch (cause) {
-      // Something happened to the parent meanwhile: what it has now is what can be passed on.
-      const outdated = cause instanceof WriteConflict && cause.conflict === 'mission_not_active';
-      if (!outdated || attempt >= VERSION_RETRIES) throw cause;
-    }
-  }
+  return currentParent(ports, grant, evidence, proof, now, (redeemed) =>
+    firstToken(
+      ports,
+      request,
+      {
+        ...redeemed,
+        evidence,
+        proof,
+        creation_request_id: null,
+        fingerprint: null,
+        refuse_narrowing: request.refuse_narrowing,
+        now,
+      },
+      audience,
+    ),
+  );
 }
 
 async function firstToken(

@@ -242,7 +242,15 @@ async function activate(
         ? []
         : (await ports.store.leases(mission.id)).filter(({ id, state }) => ids.has(id) && state === 'live');
     const writes: Write[] = [
-      { kind: 'require_active', id: mission.id, at, version: mission.version },
+      // Also what is above it: nobody would look at what became live below a suspended mission.
+      ...mission.path.map(
+        (id): Write => ({
+          kind: 'require_active',
+          id,
+          at,
+          ...(id === mission.id && { version: mission.version }),
+        }),
+      ),
       ...made.flatMap((one) => liveWrites(mission, one, at)),
     ];
     const first = writes.length;

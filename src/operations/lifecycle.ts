@@ -147,6 +147,9 @@ const PAST = {
   expire: 'expired',
 } as const satisfies Partial<Record<MissionEvent, string>>;
 
+/** Births come one by one; whoever makes more than this in a moment meets the fault of the last try. */
+const CONTAIN_RETRIES = 20;
+
 /** What to take away. All given members apply; at least one is needed. */
 export interface ContainRequest extends Intervention {
   /** As verifiers are told it; default `admin_contained`. */
@@ -166,6 +169,18 @@ export async function contain(
   mission_id: string,
   request: ContainRequest,
 ): Promise<Intervened> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await containTree(ports, mission_id, request);
+    } catch (cause) {
+      // A child was born, with what is to be taken away: it is one of them.
+      const grown = cause instanceof WriteConflict && cause.conflict === 'tree_changed';
+      if (!grown || attempt >= CONTAIN_RETRIES) throw cause;
+    }
+  }
+}
+
+async function containTree(ports: Ports, mission_id: string, request: ContainRequest): Promise<Intervened> {
   const now = ports.clock.now();
   const tree = await ports.store.missionTree(mission_id);
   const root = tree.find((mission) => mission.id === mission_id);
@@ -187,7 +202,7 @@ export async function contain(
     ...(request.remove !== undefined && { remove: request.remove }),
     ...(request.expires_at !== undefined && { expires_at: rfc3339(request.expires_at) }),
   };
-  const writes: Write[] = [];
+  const writes: Write[] = [{ kind: 'require_tree', id: mission_id, below: tree.length - 1 }];
   for (const mission of live) {
     const { overlay: containments } = applyContainment(mission.authority, mission.containments, containment);
     const expires_at = Math.min(mission.expires_at, request.expires_at ?? mission.expires_at);
@@ -261,7 +276,7 @@ async function changed(
       ...(by.with ?? []),
     ]);
   } catch (cause) {
-    if (!(cause instanceof WriteConflict)) throw cause;
+    if (!(cause instanceof WriteConflict) || cause.conflict === 'tree_changed') throw cause;
     const mission = await ports.store.mission(mission_id);
     if (mission === null) throw new Denied({ tag: 'not_found' });
     if (cause.conflict === 'repeated')

@@ -5,7 +5,7 @@
  */
 import { type AuthoritySet, effective, within } from '../domain/authority/index.ts';
 import type { JsonObject } from '../domain/json.ts';
-import { stateAt } from '../domain/mission.ts';
+import { type Mission, type MissionState, stateAt } from '../domain/mission.ts';
 import {
   type LeaseRecord,
   type LeaseState,
@@ -49,7 +49,7 @@ export async function tendNow(ports: Ports, mission_id: string, ids: readonly st
 async function tend(ports: Ports, lease: LeaseRecord): Promise<void> {
   const now = ports.clock.now();
   const mission = await ports.store.mission(lease.mission_id);
-  const state = mission === null ? 'revoked' : stateAt(mission, now);
+  const state = mission === null ? 'revoked' : await standingOf(ports, mission, now);
   if (lease.state === 'live' && state === 'active' && mission !== null && lease.expires_at > now) {
     const carried: AuthoritySet = effective(mission.authority, mission.containments);
     if (within([lease.entry], carried).ok)
@@ -72,6 +72,17 @@ async function tend(ports: Ports, lease: LeaseRecord): Promise<void> {
       ]),
     );
   await revokeLease(ports, lease, state === 'active' || state === 'suspended' ? 'lease' : 'mission');
+}
+
+/** A mission below one that is suspended may do nothing, and holds nothing. */
+async function standingOf(ports: Ports, mission: Mission, now: number): Promise<MissionState> {
+  const state = stateAt(mission, now);
+  if (state !== 'active') return state;
+  for (const id of mission.path) {
+    const above = id === mission.id ? mission : await ports.store.mission(id);
+    if (above === null || stateAt(above, now) !== 'active') return 'suspended';
+  }
+  return state;
 }
 
 async function revokeLease(ports: Ports, lease: LeaseRecord, reach: 'lease' | 'mission'): Promise<void> {

@@ -186,6 +186,11 @@ export type Write =
       readonly max_children?: number;
       readonly max_descendants?: number;
     }
+  /**
+   * Conflict `tree_changed` unless so many missions are below it, ended ones included: for who looked at all of them
+   * and is about to change them, that none was born meanwhile.
+   */
+  | { readonly kind: 'require_tree'; readonly id: string; readonly below: number }
   /** GCRA: one unit per `interval_seconds`, `burst` at once. Conflict `rate_limited`. */
   | {
       readonly kind: 'take_rate';
@@ -269,6 +274,7 @@ export type Conflict =
   | 'replayed'
   | 'max_active_reached'
   | 'fan_out_reached'
+  | 'tree_changed'
   | 'rate_limited'
   | 'blocked'
   | 'same_person'

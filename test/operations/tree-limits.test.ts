@@ -146,17 +146,45 @@ test('a right that is taken from the parent while a child starts never reaches t
   for (let round = 0; round < 6; round++) {
     const above = await root(broker);
     const grant = await grantOf(broker, above);
-    const [{ status, holder }] = await Promise.all([
+    const [{ status, holder }, contained] = await Promise.all([
       activate(broker, grant),
       broker.admin('POST', `/missions/${above.id}/contain`, {
         reason: 'test',
         remove: [{ action: 'invoices.approve' }],
       }),
     ]);
+    expect(contained.status).toBe(200);
     if (status !== 200) continue;
     const { body } = await broker.admin('GET', `/missions/${holder.id}`);
     expect(JSON.stringify(body['effective'])).not.toContain('invoices.approve');
   }
+});
+
+test('a child that is born between the look of a containment and its commit is contained with the others', async () => {
+  const broker = await start({});
+  const above = await root(broker);
+  const grant = await grantOf(broker, above);
+  const { store } = broker.broker.ports;
+  const atomically = store.atomically.bind(store);
+  let born: Holder | null = null;
+  store.atomically = async (writes) => {
+    if (born === null && writes.some(({ kind }) => kind === 'contain')) {
+      store.atomically = atomically;
+      born = (await activate(broker, grant)).holder;
+    }
+    return atomically(writes);
+  };
+  const { status } = await broker.admin('POST', `/missions/${above.id}/contain`, {
+    reason: 'test',
+    remove: [{ action: 'invoices.approve' }],
+    expected_version: 1,
+    event_id: 'once',
+  });
+  expect(status).toBe(200);
+  const child = born as Holder | null;
+  const { body } = await broker.admin('GET', `/missions/${child?.id}`);
+  expect(JSON.stringify(body['granted'])).toContain('invoices.approve');
+  expect(JSON.stringify(body['effective'])).not.toContain('invoices.approve');
 });
 
 test('containment between the look at the parent and the birth of the child starts the judgement again', async () => {

@@ -3,10 +3,10 @@ import { z } from 'zod';
 import { parseAuthoritySet } from '../../domain/authority/index.ts';
 import { malformed } from '../../domain/denial.ts';
 import { parseIntent } from '../../domain/intent.ts';
-import type { JsonValue } from '../../domain/json.ts';
+import { isJsonObject, type JsonValue } from '../../domain/json.ts';
 import { readObject, readText } from '../../domain/reader.ts';
 import { completeMission } from '../../operations/complete.ts';
-import { declare } from '../../operations/declare.ts';
+import { declare, declareChild } from '../../operations/declare.ts';
 import { EVIDENCE_TYPES } from '../../operations/exchange-request.ts';
 import { readManifest } from '../../operations/read-manifest.ts';
 import { MAX_RENEWED, renewCredentials } from '../../operations/renew-credentials.ts';
@@ -16,6 +16,8 @@ import { detailsSchema, manifestSchema, problemSchema } from '../schemas.ts';
 
 /** An intent of full length and a proposal of many entries fit; a flood does not. */
 export const DECLARATION_BODY_MAX = 131_072;
+/** An intent and a proposal of full length, signed. */
+const GRANT_MAX = 131_072;
 /** Longer than any id of this broker. */
 const ID_MAX = 128;
 
@@ -28,6 +30,14 @@ const DECLARATION = [
   'template_id',
   'creation_request_id',
 ] as const;
+
+/** A child mission: everything else is in the grant. */
+const DELEGATED = ['evidence', 'delegation'] as const;
+
+const delegated = z.object({
+  evidence: evidenceSchema,
+  delegation: z.string().describe('A grant that a parent mission reserved for the attested agent.'),
+});
 
 const declaration = z.object({
   evidence: evidenceSchema,
@@ -82,7 +92,7 @@ export function missionRoutes(ports: Ports): Route[] {
       describe: {
         summary: 'Declare once, get every credential',
         tag: 'agents',
-        json: declaration,
+        json: z.union([declaration, delegated]),
         responses: {
           201: { description: 'The manifest', schema: manifestSchema },
           400: { description: 'Refused', schema: problemSchema },
@@ -90,7 +100,18 @@ export function missionRoutes(ports: Ports): Route[] {
         },
       },
       async handle(incoming) {
-        const body = readObject(readJsonValue(incoming), 'the body', DECLARATION.map(String));
+        const value = readJsonValue(incoming);
+        const at = { header: header(incoming, 'dpop'), url: urlOf('/missions') };
+        if (isJsonObject(value) && Object.hasOwn(value, 'delegation')) {
+          const { evidence, delegation } = readObject(value, 'the body', DELEGATED.map(String));
+          const { manifest, narrowed } = await declareChild(
+            ports,
+            { evidence: readEvidence(evidence), delegation: readText(delegation, 'delegation', GRANT_MAX) },
+            at,
+          );
+          return json(201, { ...manifest, narrowed });
+        }
+        const body = readObject(value, 'the body', DECLARATION.map(String));
         const optional = (name: 'template_id' | 'creation_request_id') =>
           body[name] === undefined ? null : readText(body[name], name, 128);
         const answer = await declare(
@@ -105,7 +126,7 @@ export function missionRoutes(ports: Ports): Route[] {
             template_id: optional('template_id'),
             creation_request_id: optional('creation_request_id'),
           },
-          { header: header(incoming, 'dpop'), url: urlOf('/missions') },
+          at,
         );
         return json(201, { ...answer.manifest, narrowed: answer.narrowed });
       },

@@ -71,6 +71,11 @@ export function lifecycle(db: Connection): Lifecycle {
        max(attest_due_at, @at + (select attest_every_seconds from grounds where grounds.n = ground_n))
      where n = @n`,
   );
+  // What is below a suspended mission stays as it is and may do nothing: what it holds elsewhere is looked at again.
+  const wakeLeasesBelow = db.prepare<[number]>(
+    `update leases set next_at = 0 where state < 3 and mission_id in
+       (select m.id from mission_ancestors a join missions m on m.n = a.mission_n where a.ancestor_n = ?)`,
+  );
   const addCount = db.prepare<[string, number]>(
     `insert into template_counts (template_id, live) values (?, ?)
      on conflict (template_id) do update set live = live + excluded.live`,
@@ -136,6 +141,7 @@ export function lifecycle(db: Connection): Lifecycle {
 
   function move(row: LifecycleRow, to: MissionState, at: number, reason: string, changed: string[]): void {
     moveOne(row, stateNumber(to), at, reason, changed);
+    if (to === 'suspended') wakeLeasesBelow.run(row.n);
     if (!TERMINAL_STATES.includes(to)) return;
     for (const child of below.all(row.n)) {
       moveOne(child, stateNumber('cascaded'), at, 'parent_ended', changed);

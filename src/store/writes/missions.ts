@@ -17,7 +17,8 @@ type Kinds =
   | 'contain'
   | 'taint'
   | 'require_active_below'
-  | 'require_fan_out';
+  | 'require_fan_out'
+  | 'require_tree';
 
 const ACTIVE = stateNumber('active');
 
@@ -37,7 +38,7 @@ interface StandingRow {
 
 export function missionWrites(db: Connection, names: Interned): Handlers<Kinds> {
   const life = lifecycle(db);
-  const { derivedBelow, above, require_fan_out } = tree(db);
+  const { derivedBelow, above, require_fan_out, require_tree } = tree(db);
   const insert = db.prepare(
     `insert into missions (id, ground_n, state, version, created_at, expires_at, state_since, state_reason,
       instance, jkt, path, digests, goal, intent, proposal, authority, containments,
@@ -205,6 +206,7 @@ export function missionWrites(db: Connection, names: Interned): Handlers<Kinds> 
       taint.run({ id, later: TAINTED_LATER });
     },
     require_fan_out,
+    require_tree,
     require_active_below: ({ template_id, max, at }) => {
       if (life.liveBelow(template_id, max, at)) return;
       throw new Conflicted('max_active_reached');

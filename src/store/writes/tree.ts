@@ -1,7 +1,7 @@
 /** What a mission is limited in together with everything below it: tokens and child missions. */
 import { Conflicted, type Connection, type Handlers } from './context.ts';
 
-export interface Tree extends Handlers<'require_fan_out'> {
+export interface Tree extends Handlers<'require_fan_out' | 'require_tree'> {
   /**
    * Counts tokens of a mission against every mission above it that has such a limit: delegating makes no more of
    * them. @throws Conflicted `derivations_exhausted`, and then nothing is counted
@@ -37,7 +37,16 @@ export function tree(db: Connection): Tree {
     )
     .pluck();
 
+  const size = db
+    .prepare<[number], number>('select count(*) from mission_ancestors where ancestor_n = ?')
+    .pluck();
+
   return {
+    require_tree: ({ id, below }) => {
+      const n = numberOf.get(id);
+      if (n === undefined) throw new Conflicted('mission_not_found');
+      if (size.get(n) !== below) throw new Conflicted('tree_changed');
+    },
     derivedBelow(line, amount) {
       for (const n of line)
         if (count.run({ n, amount }).changes > 0 && exhausted.get(n) !== undefined)
