@@ -149,7 +149,7 @@ function recordOf(
   verifier: VerifierPolicy,
   request: EvaluationRequest,
   claims: TokenClaims,
-  { refused, verdict }: Outcome,
+  { refused, verdict, open }: Outcome,
   now: number,
 ): Write {
   const judged = verdict?.record;
@@ -172,7 +172,11 @@ function recordOf(
           rules_version: judged.rules_version,
           bundle_version: bundleContent(ports, verifier.audience).version,
           verdict: verdictHash(judged),
-          found: verdictReport({ record: judged, enforced: refused === BEHAVIOUR_DENIED, evidence: null }),
+          found: verdictReport({
+            record: judged,
+            enforced: refused === BEHAVIOUR_DENIED,
+            evidence: open?.evidence ?? null,
+          }),
         }),
       },
     },

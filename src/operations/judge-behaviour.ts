@@ -6,6 +6,7 @@
 import type { Catalogue } from '../behaviour/catalogue.ts';
 import { originFacts } from '../behaviour/declare.ts';
 import { judge } from '../behaviour/engine.ts';
+import { recordEvidence } from '../behaviour/evidence.ts';
 import { type DigestKey, digestKey } from '../behaviour/memory.ts';
 import { beginMission, type DeclaredSource, type MissionState } from '../behaviour/mission.ts';
 import { observationsSince } from '../behaviour/observe.ts';
@@ -50,6 +51,8 @@ export interface CallJudgement {
   verdict(): Verdict;
   /** Waits for observations that may be on their way, where they could prove what is unproven. */
   settled(): Promise<Verdict>;
+  /** What the last verdict follows from, where it denies; null for the many of a token that is refused again and again. */
+  readonly evidence: string | null;
   /** Whether something was read since the verdict that it should have known. */
   readonly outdated: boolean;
   /** The mission takes in what nobody reads: to be written with the permit. */
@@ -87,6 +90,8 @@ export interface CallBehaviour {
 
 /** First states of missions, by token: what a mission declares is read once. */
 const BEGUN = 512;
+/** Denials of one token that come with their evidence. */
+const EXPLAINED = 8;
 
 interface Begun {
   readonly catalogue: Catalogue;
@@ -94,6 +99,8 @@ interface Begun {
   readonly key: DigestKey;
   readonly rules: BehaviourRules;
   readonly mission: Mission;
+  /** Denials of this token that are still explained: the audit trail is not an agent's to fill. */
+  explained_left: number;
 }
 
 export function createCallBehaviour(
@@ -131,7 +138,7 @@ export function createCallBehaviour(
       },
       key,
     );
-    const entry = { catalogue: own, state, key, rules, mission };
+    const entry = { catalogue: own, state, key, rules, mission, explained_left: EXPLAINED };
     begun.set(claims.jti, entry);
     if (begun.size > BEGUN) {
       const [oldest] = begun.keys();
@@ -151,7 +158,8 @@ export function createCallBehaviour(
     if (own === undefined || wish.mode === 'off') return null;
     const mission = await ports.store.mission(claims.mission.id);
     if (mission === null) return null;
-    const { state: first, key, rules } = await beginning(claims, mission, audience, own);
+    const beginnings = await beginning(claims, mission, audience, own);
+    const { state: first, key, rules } = beginnings;
     const tree = await provenance.tree(mission);
     const ownerOf = (action: string) => ownerOfStep(ports, mission, audience, action);
     const catalogueOf = (other: string) => ports.policy().audience(other)?.catalogue ?? null;
@@ -166,12 +174,17 @@ export function createCallBehaviour(
       return { state: seen.state, context: { catalogue, rules, key, elsewhere: seen.elsewhere } };
     }
 
+    let evidence: string | null = null;
     let judged: { readonly before: MissionState; readonly after: MissionState } | null = null;
     function verdict(): Verdict {
       const { state, context } = view();
       const step = judge(state, { type: 'call', call }, context);
       if (step.verdict === null) throw new Error('a call has a verdict');
       judged = { before: state, after: step.state };
+      // Now: what others observe meanwhile is no part of this verdict.
+      const explains = step.verdict.decision === 'deny' && beginnings.explained_left > 0;
+      if (explains) beginnings.explained_left--;
+      evidence = explains ? recordEvidence(state, call, context) : null;
       return step.verdict;
     }
 
@@ -193,6 +206,9 @@ export function createCallBehaviour(
           latest = verdict();
         }
         return latest;
+      },
+      get evidence() {
+        return evidence;
       },
       get outdated() {
         return judged !== null && tree.tainted && !judged.before.tainted;

@@ -55,14 +55,15 @@ describe('verdicts of a real guard', () => {
       err: '',
     });
     const text = readFileSync(file, 'utf8');
-    // The broker was asked about some of them as well: what it judged itself is on the audit chain, without evidence.
+    // The broker was asked about some of them as well, and judged by itself.
     const judged = text.trim().split('\n');
-    expect(judged.filter((line) => line.includes('"evidence"'))).toHaveLength(4);
+    expect(judged.length).toBeGreaterThanOrEqual(4);
+    for (const line of judged) expect(line).toContain('"evidence"');
     for (const value of ['attacker', 'exfil', 'maria', 'partner.example', 'office.example'])
       expect(text).not.toContain(value);
     const replayed = await sortie('behaviour', 'replay', file, '--explain');
     expect(replayed).toMatchObject({ code: 0, err: '' });
-    expect(replayed.out).toContain(`4 of ${judged.length} verdicts give the same bytes again`);
+    expect(replayed.out).toContain(`${judged.length} of ${judged.length} verdicts give the same bytes again`);
     expect(replayed.out).toContain('Denied by unproven_sink');
     expect(replayed.out).toContain('text that strangers wrote');
     expect(replayed.out).toContain('Denied by deceptive_sink');
