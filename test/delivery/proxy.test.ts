@@ -144,7 +144,7 @@ describe('a call', () => {
     handle = (_, response) => void response.once('close', closed);
     const left = new AbortController();
     const pending = call('/a', { signal: left.signal });
-    await expect.poll(() => api.seen.length).toBe(1);
+    await expect.poll(() => api.seen.length, { timeout: 20_000 }).toBe(1);
     left.abort();
     await expect(pending).rejects.toThrow();
     await gone;

@@ -1,6 +1,7 @@
 /** A mission's agent, its sub-agent and a thief, at a real broker. */
 import { inspect } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { passOnReading, takeUp } from '../../../examples/warehouse.ts';
 import { type Agent, MissionDenied, MissionEnded } from '../../../src/sdk/agent/index.ts';
 import { ERP, MAIL, startBroker, TEMPLATE, type TestBroker } from '../../support/broker.ts';
 import { agentAt, claimsOf, evidenceOf, thrownBy } from './support.ts';
@@ -56,6 +57,13 @@ test('a child gets a strict subset, under its own key, below its parent', async 
     cnf: { jkt: reader.jkt },
     mission: { path: [parent.id, child.id] },
   });
+});
+
+test('the example passes reading on, and its sub-agent takes it up', async () => {
+  const grant = await passOnReading(await parentMission(), ERP, 'agents/reader');
+  const child = await takeUp(await agentNamed('reader'), grant);
+  expect(child.can('invoices.read')).toBe(true);
+  expect(child.whyNot('journal.write')).toMatchObject({ code: 'action_not_covered' });
 });
 
 test('the grant travels as text, and is not in logs', async () => {

@@ -149,7 +149,9 @@ test('a killed mission is refused by the guard, and ends for the agent', async (
 
 test('docs/agents.md shows only code that runs here', () => {
   const read = (path: string) => readFileSync(new URL(`../../../${path}`, import.meta.url), 'utf8');
-  const tested = [read('examples/agent.ts'), read('test/sdk/agent/example.test.ts')].join('\n');
+  const tested = ['examples/agent.ts', 'examples/warehouse.ts', 'test/sdk/agent/example.test.ts']
+    .map(read)
+    .join('\n');
   const squeezed = (text: string) =>
     text
       .split('\n')
