@@ -1,4 +1,5 @@
 /** The store port: writes as data, one transaction a group; reads that never block a write. */
+import type { DestinationHistory, LearnedDestination } from '../behaviour/history.ts';
 import type { Containment } from '../domain/authority/index.ts';
 import type { Allowance, CountedControl } from '../domain/limits.ts';
 import type { Mission, MissionEvent, MissionState } from '../domain/mission.ts';
@@ -261,7 +262,29 @@ export type Write =
     }
   /** Admin idempotency: conflict `repeated` if the event was applied before. */
   | { readonly kind: 'insert_event_id'; readonly event_id: string; readonly at: number }
-  | { readonly kind: 'set_meta'; readonly key: string; readonly value: string };
+  | { readonly kind: 'set_meta'; readonly key: string; readonly value: string }
+  /**
+   * What changed of one history; `version` 1 begins it. Conflict `wrong_version` unless it was at `version - 1`.
+   */
+  | {
+      readonly kind: 'save_history';
+      readonly scope: HistoryScope;
+      readonly version: number;
+      readonly learned: readonly (readonly [digest: string, destination: LearnedDestination])[];
+      readonly forgotten: readonly string[];
+    };
+
+/** Whose past it is, and where. */
+export interface HistoryScope {
+  readonly template_id: string;
+  readonly agent: string;
+  readonly audience: string;
+}
+
+export interface HistorySummary extends HistoryScope {
+  readonly version: number;
+  readonly destinations: number;
+}
 
 export type Conflict =
   | 'mission_not_found'
@@ -423,6 +446,14 @@ export interface Store {
   /** Newest first; at most 64 batches. */
   reports(query: ReportQuery): Promise<readonly ReportPosition[]>;
   reportSources(): Promise<readonly ReportSource[]>;
+
+  /** Version 0 and nothing learned where there is none. */
+  history(scope: HistoryScope): Promise<DestinationHistory>;
+  /** At most 1,000. */
+  histories(query: {
+    readonly template_id?: string;
+    readonly agent?: string;
+  }): Promise<readonly HistorySummary[]>;
 
   meta(key: string): Promise<string | null>;
   /**

@@ -11,6 +11,7 @@ import { allowanceWrites } from './writes/allowances.ts';
 import { auditWrites } from './writes/audit.ts';
 import { Conflicted, type Effects, type Handlers, noEffects, sqliteCode } from './writes/context.ts';
 import { feedWrites } from './writes/feed.ts';
+import { historyWrites } from './writes/history.ts';
 import { interned } from './writes/interned.ts';
 import { leaseWrites } from './writes/leases.ts';
 import { missionWrites } from './writes/missions.ts';
@@ -79,6 +80,7 @@ export function openEngine(options: EngineOptions): Engine {
     ...reportWrites(db),
     ...leaseWrites(db),
     ...allowanceWrites(db, names),
+    ...historyWrites(db),
   };
   const begin = db.prepare('begin immediate');
   const commit = db.prepare('commit');

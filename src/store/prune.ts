@@ -1,4 +1,5 @@
 /** Removes what policy no longer keeps, a bounded number of rows a call. */
+import { DEFAULT_HISTORY_POLICY } from '../behaviour/history.ts';
 import type { RetentionPolicy } from '../ports.ts';
 import type { Connection } from './writes/context.ts';
 
@@ -36,6 +37,7 @@ export function pruning(db: Connection): (now: number, keep: RetentionPolicy) =>
     bounded('event_ids', 'at <= @missions_before'),
     bounded('credentials', 'expires_at <= @credentials_before'),
     bounded('report_sources', 'last_at <= @reports_before'),
+    bounded('history_destinations', 'last_seen <= @history_before'),
     // Later than this nobody tells any more what a token did not use; a run is remembered longer than its tokens.
     bounded('allotments', 'expires_at <= @unsettled_before'),
     bounded('counting_runs', 'last_at <= @runs_before'),
@@ -150,6 +152,7 @@ export function pruning(db: Connection): (now: number, keep: RetentionPolicy) =>
       missions_before: now - Math.max(keep.missions_seconds, IDEMPOTENCY_SECONDS),
       credentials_before: now - keep.credentials_seconds,
       audit_before: now - keep.audit_seconds,
+      history_before: now - DEFAULT_HISTORY_POLICY.forget_after_seconds,
       reports_before: now - (keep.reports_seconds ?? REPORTS_SECONDS),
     };
     let removed = 0;

@@ -538,3 +538,37 @@ export const reportSources = sqliteTable(
     index('report_sources_last').on(t.last_at),
   ],
 );
+
+/**
+ * Destinations that clean missions of one template and agent used at one audience: digests under a key of exactly
+ * these three, so that nothing can be guessed from them or carried elsewhere.
+ */
+export const histories = sqliteTable(
+  'histories',
+  {
+    n: integer().primaryKey(),
+    template_id: text().notNull(),
+    agent: text().notNull(),
+    audience: text().notNull(),
+    version: integer().notNull(),
+  },
+  (t) => [uniqueIndex('histories_scope').on(t.template_id, t.agent, t.audience)],
+);
+
+export const historyDestinations = sqliteTable(
+  'history_destinations',
+  {
+    history_n: integer()
+      .notNull()
+      .references(() => histories.n),
+    digest: text().notNull(),
+    first_seen: real().notNull(),
+    last_seen: real().notNull(),
+    missions: integer().notNull(),
+    days: integer().notNull(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.history_n, t.digest] }),
+    index('history_destinations_last').on(t.last_seen),
+  ],
+);

@@ -8,6 +8,7 @@ import type { Committed, Store } from '../ports.ts';
 import { packReports } from './packing.ts';
 import { openWriteQueue } from './queue.ts';
 import { allowanceReads } from './reads/allowances.ts';
+import { historyReads } from './reads/history.ts';
 import { leaseReads } from './reads/leases.ts';
 import { missionReads } from './reads/missions.ts';
 import { recordReads } from './reads/records.ts';
@@ -58,6 +59,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
   const missions = missionReads(db);
   const records = recordReads(db);
   const reports = reportReads(db);
+  const histories = historyReads(db);
   const leases = leaseReads(db);
   const allowances = allowanceReads(db);
 
@@ -119,6 +121,8 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     report: async (id) => reports.report(id),
     reports: async (query) => reports.reports(query),
     reportSources: async () => reports.reportSources(),
+    history: async (scope) => histories.history(scope),
+    histories: async (query) => histories.histories(query),
     meta: async (key) => records.meta(key),
     prune: (now, keep) => queue.prune(now, keep),
     healthy,
