@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { parse } from 'yaml';
 import { type Answer, type Common, callAndShow, connected } from './connected.ts';
+import { limitsTable } from './limits-table.ts';
 import { Failure, type Terminal, table } from './terminal.ts';
 
 interface MissionRow {
@@ -73,6 +74,14 @@ export function addAdminCommands(program: Command, terminal: Terminal): void {
         `/missions/${encodeURIComponent(id)}`,
         undefined,
         (answer) => `${JSON.stringify(answer, null, 2)}\n`,
+      ),
+    );
+  connected(missions.command('limits'))
+    .description('What is left of its limits: in all, and at each audience')
+    .argument('<id>')
+    .action((id: string, options: Common) =>
+      call(options, 'GET', `/missions/${encodeURIComponent(id)}`, undefined, (answer) =>
+        limitsTable(answer['limits'] as Parameters<typeof limitsTable>[0]),
       ),
     );
   for (const [verb, done] of [

@@ -31,6 +31,22 @@ export const problemSchema = z.looseObject({
 });
 
 const remainingSchema = z.object({ max: z.number().int(), left: z.number().int() });
+const countedSchema = remainingSchema.extend({
+  audiences: z
+    .array(z.object({ audience: z.string(), held: z.number().int(), left: z.number().int() }))
+    .optional()
+    .describe('held: in allotments of tokens, or spent. left: what may still be given out there.'),
+});
+
+export const limitsSchema = z.object({
+  derivations: remainingSchema.optional(),
+  max_calls: countedSchema.optional(),
+  max_egress_volume: countedSchema.optional(),
+  max_budget: z
+    .object({ max: z.string(), left: z.string(), currency: z.string() })
+    .optional()
+    .describe('Exact decimals.'),
+});
 
 export const manifestSchema = z.object({
   mission: z.object({
@@ -42,11 +58,7 @@ export const manifestSchema = z.object({
     template: z.object({ id: z.string(), version: z.string() }),
   }),
   authorization_details: detailsSchema,
-  limits: z.object({
-    derivations: remainingSchema.optional(),
-    max_calls: remainingSchema.optional(),
-    max_egress_volume: remainingSchema.optional(),
-  }),
+  limits: limitsSchema,
   credentials: z.array(
     z.object({
       id: z.string(),

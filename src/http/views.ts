@@ -5,7 +5,7 @@ import { type Mission, stateAt } from '../domain/mission.ts';
 import { rfc3339 } from '../domain/reader.ts';
 import type { LeaseOutcome } from '../operations/lease-outcomes.ts';
 import type { CredentialRecord, TemplateRecord } from '../ports.ts';
-import { detailsSchema } from './schemas.ts';
+import { detailsSchema, limitsSchema } from './schemas.ts';
 
 export function missionSummary(mission: Mission, now: number) {
   return {
@@ -121,7 +121,12 @@ const blockShape = z.looseObject({
 
 export const viewSchemas = {
   missionPage: z.object({ items: z.array(summary), next_cursor: z.string().nullable() }),
-  missionDetail: summary.extend({ granted: detailsSchema, effective: detailsSchema, tree: z.array(summary) }),
+  missionDetail: summary.extend({
+    granted: detailsSchema,
+    effective: detailsSchema,
+    limits: limitsSchema,
+    tree: z.array(summary),
+  }),
   intervened: z.object({
     mission: summary,
     cascaded: z.array(z.string()),

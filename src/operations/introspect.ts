@@ -25,5 +25,12 @@ export async function introspect(ports: Ports, verifier: VerifierPolicy, token: 
 async function leftOfMission(ports: Ports, claims: TokenClaims): Promise<RemainingLimits | null> {
   if (claims.limits === undefined) return null;
   const mission = await ports.store.mission(claims.mission.id);
-  return mission && remainingLimits(await scarcest(ports, mission));
+  if (mission === null) return null;
+  const left = await scarcest(ports, mission);
+  // What other audiences hold is theirs to know.
+  const counted = left.counted.map((one) => ({
+    ...one,
+    audiences: one.audiences.filter(({ audience }) => audience === claims.aud),
+  }));
+  return remainingLimits({ ...left, counted });
 }

@@ -4,7 +4,7 @@ import type { JsonObject } from '../domain/json.ts';
 import { type Mission, stateAt } from '../domain/mission.ts';
 import { rfc3339 } from '../domain/reader.ts';
 import type { CredentialRecord, Ports } from '../ports.ts';
-import type { Scarcest } from './purse.ts';
+import type { AudienceLeft, BudgetLeft, Scarcest } from './purse.ts';
 
 export interface ManifestCredential {
   readonly id: string;
@@ -29,13 +29,20 @@ export interface DeliveredValue {
   readonly token_type?: string;
 }
 
-/** By control: the whole, and what no token was given yet. What a token did not use is not in `left` again. */
-export type RemainingLimits = {
-  readonly [Control in 'derivations' | 'max_calls' | 'max_egress_volume']?: {
-    readonly max: number;
-    readonly left: number;
-  };
-};
+/** By control: the whole, what may still be given out of it, and the same at each audience that had something of it. */
+export interface RemainingLimits {
+  readonly derivations?: { readonly max: number; readonly left: number };
+  readonly max_calls?: RemainingLimit;
+  readonly max_egress_volume?: RemainingLimit;
+  readonly max_budget?: BudgetLeft;
+}
+
+export interface RemainingLimit {
+  readonly max: number;
+  /** What tokens did not use is in it again once every process that counts has told so. */
+  readonly left: number;
+  readonly audiences?: readonly AudienceLeft[];
+}
 
 export interface Manifest {
   readonly mission: {
@@ -88,15 +95,16 @@ export function manifestOf(
 }
 
 /** What is left of a mission's limits, as manifest and introspection tell it. */
-export function remainingLimits({ derivations, allowances }: Scarcest): RemainingLimits {
+export function remainingLimits({ derivations, counted, budget }: Scarcest): RemainingLimits {
   return {
     ...(derivations !== null && { derivations }),
     ...Object.fromEntries(
-      allowances.map((allowance) => [
-        allowance.control,
-        { max: allowance.max, left: allowance.max - allowance.reserved },
+      counted.map(({ control, max, left, audiences }) => [
+        control,
+        { max, left, ...(audiences.length > 0 && { audiences }) },
       ]),
     ),
+    ...(budget !== null && { max_budget: budget }),
   };
 }
 

@@ -1,12 +1,15 @@
 /** The counted limits of one mission (wire profile 2.2), opened where tokens are planned. */
+import { compareDecimals, subtractDecimals } from '../domain/authority/decimal.ts';
 import { type AuthoritySet, forAudience } from '../domain/authority/index.ts';
-import { type MissionBudget, requireBudgeted } from '../domain/budget.ts';
+import { type Budget, type MissionBudget, requireBudgeted, type SpentBudget } from '../domain/budget.ts';
 import {
   type Account,
-  type Allowance,
+  COUNTED_CONTROLS,
+  type CountedControl,
   countedLimits,
   countingAt,
   isLimited,
+  leftOf,
   Purse,
   requireCounted,
 } from '../domain/limits.ts';
@@ -58,24 +61,89 @@ export async function storedPurse(
 export interface Scarcest {
   /** Tokens; null where nobody limits them. */
   readonly derivations: { readonly max: number; readonly left: number } | null;
-  readonly allowances: readonly Allowance[];
+  readonly counted: readonly CountedLeft[];
+  readonly budget: BudgetLeft | null;
+}
+
+/** Of one counted limit: of the mission and of those above it, whichever leaves least. */
+export interface CountedLeft {
+  readonly control: CountedControl;
+  readonly max: number;
+  /** Over all audiences: what is in no token's allotment and was not spent. */
+  readonly left: number;
+  readonly audiences: readonly AudienceLeft[];
+}
+
+export interface AudienceLeft {
+  readonly audience: string;
+  /** Of the mission and of those below it: in allotments of tokens, or spent. */
+  readonly held: number;
+  /** What may still be given out there. */
+  readonly left: number;
+}
+
+/** Exact decimals. */
+export interface BudgetLeft {
+  readonly max: string;
+  readonly left: string;
+  readonly currency: string;
 }
 
 /** What a mission and those above it leave, the scarcest of each control: for those who ask, not for minting. */
 export async function scarcest(ports: Ports, mission: Pick<Mission, 'path'>): Promise<Scarcest> {
-  const found = new Map<string, Allowance>();
+  const counted = new Map<CountedControl, CountedLeft>();
   let fewest: Scarcest['derivations'] = null;
+  let budget: BudgetLeft | null = null;
   for (const id of mission.path) {
-    const { max_derivations: max = null, derivations = 0 } = (await ports.store.mission(id)) ?? {};
+    const member = await ports.store.mission(id);
+    if (member === null) continue;
+    const { max_derivations: max, derivations } = member;
     const left = max === null ? null : Math.max(0, max - derivations);
     if (max !== null && left !== null && (fewest === null || left < fewest.left)) fewest = { max, left };
-    for (const allowance of await ports.store.allowances(id)) {
-      const known = found.get(allowance.control);
-      if (!known || allowance.max - allowance.reserved < known.max - known.reserved)
-        found.set(allowance.control, allowance);
-    }
+    const template = await ports.store.template(member.template.id, member.template.hash);
+    const account = template && (await accountOf(ports, member, template.document));
+    if (!account) continue;
+    for (const one of countedOf(account)) counted.set(one.control, scarcer(counted.get(one.control), one));
+    const own = account.budget && leftOfBudget(account.budget, await ports.store.budget(id));
+    if (own && (budget === null || compareDecimals(own.left, budget.left) < 0)) budget = own;
   }
-  return { derivations: fewest, allowances: [...found.values()] };
+  return { derivations: fewest, counted: [...counted.values()], budget };
+}
+
+/** Also where nothing was given out yet. */
+function countedOf({ limits, allowances }: Account): readonly CountedLeft[] {
+  return COUNTED_CONTROLS.flatMap((control) => {
+    const declared = limits[control];
+    if (declared === undefined) return [];
+    const { max, reserved, claims } = allowances?.find((one) => one.control === control) ?? {
+      max: declared,
+      reserved: 0,
+      claims: [],
+    };
+    const allowance = { max, reserved, claims };
+    const audiences = claims.map(({ audience, held }) => ({
+      audience,
+      held,
+      left: leftOf(allowance, audience),
+    }));
+    return [{ control, max, left: leftOf(allowance), audiences }];
+  });
+}
+
+/** The one with less, and at each audience the least of both; what is held is the lower mission's. */
+function scarcer(above: CountedLeft | undefined, own: CountedLeft): CountedLeft {
+  if (above === undefined) return own;
+  const { control, max, left } = own.left <= above.left ? own : above;
+  const audiences = own.audiences.map((one) => {
+    const same = above.audiences.find(({ audience }) => audience === one.audience);
+    return { ...one, left: Math.min(one.left, same?.left ?? above.left) };
+  });
+  return { control, max, left, audiences };
+}
+
+function leftOfBudget({ amount, currency }: Budget, stored: SpentBudget | null): BudgetLeft {
+  const max = stored?.max ?? amount;
+  return { max, left: subtractDecimals(max, stored?.spent ?? '0'), currency };
 }
 
 /** Everybody who judges calls: verifiers, and gateways that ask. */

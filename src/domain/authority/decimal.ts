@@ -60,6 +60,12 @@ export function addDecimals(a: string, b: string): string {
   return normalDecimal(`${sum.slice(0, -MAX_FRACTION)}.${sum.slice(-MAX_FRACTION)}`);
 }
 
+/** `a` less `b`, which must not be larger. */
+export function subtractDecimals(a: string, b: string): string {
+  const difference = (unitsOf(a) - unitsOf(b)).toString().padStart(MAX_FRACTION + 1, '0');
+  return normalDecimal(`${difference.slice(0, -MAX_FRACTION)}.${difference.slice(-MAX_FRACTION)}`);
+}
+
 /** In units of the last digit that a decimal can have. */
 function unitsOf(text: string): bigint {
   const point = digitsEnd(text, 0);

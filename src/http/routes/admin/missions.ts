@@ -7,6 +7,8 @@ import type { RevocationFeed } from '../../../feed/feed.ts';
 import { listDecisions } from '../../../operations/decisions.ts';
 import { leaseOutcomes } from '../../../operations/lease-outcomes.ts';
 import { contain, type Intervened, intervene } from '../../../operations/lifecycle.ts';
+import { remainingLimits } from '../../../operations/manifest.ts';
+import { scarcest } from '../../../operations/purse.ts';
 import type { Ports } from '../../../ports.ts';
 import { json, type Route, readJson, readQuery } from '../../route.ts';
 import { cursorQuery, reasonSchema } from '../../schemas.ts';
@@ -125,6 +127,7 @@ export function missionRoutes(ports: Ports, feed: RevocationFeed): Route[] {
         const now = ports.clock.now();
         return json(200, {
           ...missionDetail(mission, now),
+          limits: remainingLimits(await scarcest(ports, mission)),
           tree: tree.map((member) => missionSummary(member, now)),
           credentials: (await ports.store.credentials(id)).map(credentialView),
           leases: (await leaseOutcomes(ports, id)).map(leaseView),
