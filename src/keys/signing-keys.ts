@@ -3,7 +3,7 @@
  * command. A key is published before it signs and after it signed, so that no verifier ever meets a token whose
  * key it could not have fetched.
  */
-import { createPrivateKey, type JsonWebKey, type KeyObject } from 'node:crypto';
+import { createPrivateKey, hash, type JsonWebKey, type KeyObject } from 'node:crypto';
 import {
   type CryptoKey,
   calculateJwkThumbprint,
@@ -26,6 +26,9 @@ export interface RotationPolicy {
   /** How long a key is published after it signed: longer than any token lives. */
   readonly keep_after_seconds: number;
 }
+
+/** Tokens whose signature is remembered: an agent shows the same one with every call. */
+const VERIFIED_TOKENS = 4096;
 
 interface LoadedKey {
   readonly record: SigningKeyRecord;
@@ -65,6 +68,15 @@ export async function openSigningKeys(options: {
 }): Promise<SigningKeys> {
   const { store, seal, issuer, policy } = options;
   const loaded = new Map<string, LoadedKey>();
+  const verified = new Map<string, { readonly kid: string; readonly claims: TokenClaims }>();
+
+  function remember(digest: string, kid: string, claims: TokenClaims): void {
+    if (verified.size >= VERIFIED_TOKENS) {
+      const [oldest] = verified.keys();
+      if (oldest !== undefined) verified.delete(oldest);
+    }
+    verified.set(digest, { kid, claims });
+  }
 
   for (const record of await store.signingKeys()) loaded.set(record.kid, await load(record, seal));
 
@@ -187,8 +199,13 @@ export async function openSigningKeys(options: {
       return signCompact(alg, key.sign, headerOf(key, typ), JSON.stringify(claims));
     },
     async verify(token, typ, now) {
+      const digest = hash('sha256', `${typ} ${token}`, 'base64');
+      const known = verified.get(digest);
+      // The signature still holds; the key may have been revoked since, and time has passed.
+      if (known !== undefined && loaded.get(known.kid)?.record.revoked_at === null)
+        return known.claims.exp > Math.floor(now) ? known.claims : null;
       try {
-        const { payload } = await jwtVerify(
+        const { payload, protectedHeader } = await jwtVerify(
           token,
           (header) => {
             const key = header.kid === undefined ? undefined : loaded.get(header.kid);
@@ -203,7 +220,9 @@ export async function openSigningKeys(options: {
             requiredClaims: ['sub', 'aud', 'exp', 'iat', 'jti'],
           },
         );
-        return payload as unknown as TokenClaims;
+        const claims = payload as unknown as TokenClaims;
+        remember(digest, protectedHeader.kid ?? '', claims);
+        return claims;
       } catch {
         return null;
       }
