@@ -45,6 +45,7 @@ const denials = new Set<string>();
 const counts = {
   kills: 0,
   answered: 0,
+  renewed: 0,
   interrupted: 0,
   refused: 0,
   /** Credentials at PostgreSQL and Vault right after a kill that no live lease stood for. */
@@ -159,42 +160,56 @@ describe.skipIf(bin === null || !pythonHas('bundles under kill -9', 'moto.server
 
     async function bundlesUntilKilled(child: ChildProcess): Promise<readonly BundleManifest[]> {
       const gone = new Promise((resolve) => child.once('exit', resolve));
-      const answered: BundleManifest[] = [];
-      const lanes = Array.from({ length: LANES }, async () => {
+      const answered = new Set<BundleManifest>();
+      const lane = async (_: unknown, at: number) => {
         try {
           for (;;) {
             const from = performance.now();
             const ends = new Date((bundle.broker.clock.now() + MISSION_SECONDS) * 1000).toISOString();
-            const { status, body } = await bundle.declare(key, {
+            const { status, body, instance } = await bundle.declare(key, {
               intent: { goal: 'Reconcile', resources: [ERP], expires_at: ends },
             });
             if (status !== 201) {
               counts.refused++;
               continue;
             }
-            answered.push(body);
+            answered.add(body);
+            counts.answered++;
             taken = 0.8 * taken + 0.2 * (performance.now() - from);
+            // Every other lane renews what it got; until that is answered, it cannot know which of them live.
+            if (at % 2 === 1) continue;
+            answered.delete(body);
+            const ids = body.credentials.filter(({ type }) => type !== 'jwt').map(({ id }) => id);
+            const renewed = await bundle.renew(key, body.mission.id, ids, instance);
+            if (renewed.status !== 200) {
+              counts.refused++;
+              continue;
+            }
+            counts.renewed++;
+            const credentials = renewed.body.credentials.filter(({ value }) => value !== undefined);
+            answered.add({ ...renewed.body, credentials });
           }
         } catch {
           // The connection broke: the broker is gone, and this bundle was not answered.
           counts.interrupted++;
         }
-      });
-      await new Promise((resolve) => setTimeout(resolve, Math.random() * 2 * taken));
+      };
+      const lanes = Array.from({ length: LANES }, lane);
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 3 * taken));
       child.kill('SIGKILL');
       await gone;
       await Promise.all(lanes);
-      if (answered.length === 0) taken = Math.min(4000, taken * 1.2);
+      if (answered.size === 0) taken = Math.min(4000, taken * 1.5);
       counts.kills++;
-      counts.answered += answered.length;
-      return answered;
+      return [...answered];
     }
 
     it(
       'leaves nothing that no record knows, and everything that it answered',
       async () => {
         let answered: readonly BundleManifest[] = [];
-        for (let crash = 0; crash < CRASHES; crash++) {
+        // On a machine so slow that nothing was answered yet, a few more.
+        for (let crash = 0; crash < CRASHES || (counts.answered === 0 && crash < 3 * CRASHES); crash++) {
           const child = await spawnBroker();
           await inspect(answered);
           answered = await bundlesUntilKilled(child);
@@ -207,8 +222,8 @@ describe.skipIf(bin === null || !pythonHas('bundles under kill -9', 'moto.server
         await inspect(answered);
         last.kill('SIGTERM');
         await gone;
-        expect(counts.kills).toBe(CRASHES);
-        expect(counts.interrupted).toBe(CRASHES * LANES);
+        expect(counts.kills).toBeGreaterThanOrEqual(CRASHES);
+        expect(counts.interrupted).toBe(counts.kills * LANES);
         expect(counts.answered).toBeGreaterThan(0);
         await bundle.broker.restart();
       },

@@ -124,6 +124,62 @@ export function conforms<E extends ProviderEntry>(counterpart: () => Counterpart
     expect(provider.target(leaseRequest<E>(entry).entry)).not.toBe('');
   });
 
+  it('parses strictly: nothing unknown, nothing of another kind, nothing missing that it needs', () => {
+    const { provider, entry } = counterpart();
+    const parses = (value: JsonObject) => {
+      try {
+        parseAuthoritySet([value], 'entry');
+        return true;
+      } catch (cause) {
+        expect(cause).toBeInstanceOf(Denied);
+        return false;
+      }
+    };
+    expect(parses(entry)).toBe(true);
+    for (const unknown of ['admin', 'Role', 'actions', '__proto__x', ''])
+      if (!Object.hasOwn(entry, unknown)) expect(parses({ ...entry, [unknown]: 'x' })).toBe(false);
+    const bounds = ['max_ttl_seconds'];
+    for (const name of [...Object.keys(entry), ...bounds]) {
+      for (const other of [null, {}, [], '', -1, 0, 1.5, [null], [[]], [{}]])
+        expect(parses({ ...entry, [name]: other }), `${name}: ${JSON.stringify(other)}`).toBe(false);
+      const { [name]: left_out, ...rest } = entry;
+      // Whatever may be left out bounds: the entry without it must not be within the entry with it.
+      if (left_out !== undefined && name !== 'type' && parses(rest)) {
+        const refusal = provider.entry.within(rest as unknown as E, entry as unknown as E);
+        expect(refusal, name).not.toBeNull();
+      }
+    }
+  });
+
+  it('covers itself and what is shorter, never what is longer (all of it: test/domain/authority/types)', () => {
+    const { provider, entry } = counterpart();
+    const parsed = (more: JsonObject) => provider.entry.parse({ ...entry, ...more }, 'entry');
+    const [minute, hour] = [parsed({ max_ttl_seconds: 60 }), parsed({ max_ttl_seconds: 3600 })];
+    expect(provider.entry.within(hour, hour)).toBeNull();
+    expect(provider.entry.within(minute, hour)).toBeNull();
+    expect(provider.entry.within(hour, minute)).not.toBeNull();
+    expect(provider.entry.within(minute, parsed({}))).toBeNull();
+    if (entry['max_ttl_seconds'] === undefined)
+      expect(provider.entry.within(parsed({}), minute)).not.toBeNull();
+  });
+
+  it('gives no more than its maximum, no more than the entry allows, and serves a mission that ends soon', async () => {
+    const { provider, entry } = counterpart();
+    const { max_seconds } = provider.ttl;
+    for (const [asked, life, most] of [
+      [entry, max_seconds + 86_400, max_seconds],
+      [{ ...entry, max_ttl_seconds: 30 }, 1200, 30],
+      [entry, 5, 5],
+    ] as const) {
+      const from = now();
+      const request = leaseRequest<E>(asked, life);
+      const { expires_at, revocation } = await issued(provider, request);
+      expect(expires_at).toBeLessThanOrEqual(Math.min(request.not_after, from + most + 2));
+      expect(expires_at).toBeGreaterThan(from);
+      await provider.revoke(revocation, now());
+    }
+  });
+
   it('plans without asking anyone, the same each time, and refuses what is not configured', () => {
     const { provider, entry, unconfigured } = counterpart();
     const request = leaseRequest<E>(entry);
@@ -173,6 +229,7 @@ export function conforms<E extends ProviderEntry>(counterpart: () => Counterpart
     const before = await alive();
     const plan = provider.plan(leaseRequest<E>(entry), now());
     await provider.revoke(plan, now());
+    await provider.revoke(plan, now(), 'mission');
     await provider.revoke(plan, now() + 10 * 86_400);
     expect(await alive()).toBe(before);
   });
