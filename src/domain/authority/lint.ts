@@ -2,10 +2,17 @@
 
 import { actionWithin, isFamily } from './actions.ts';
 import { timeWindow } from './constraints/time_window.ts';
-import { type AuthoritySet, type Catalogue, isResourceAccess, type ResourceAccess } from './model.ts';
+import {
+  type AuthoritySet,
+  type Catalogue,
+  type Delegation,
+  isResourceAccess,
+  type ResourceAccess,
+} from './model.ts';
 import { isAtOrBelow } from './resource.ts';
 import { constraintsOf, scopeOf } from './resource_access.ts';
 import { within } from './sets.ts';
+import { delegationOf } from './types/with_delegation.ts';
 
 export type LintRule =
   | 'allows_nothing'
@@ -51,9 +58,10 @@ export function lint(ceiling: AuthoritySet, now_seconds: number, catalogue?: Cat
       found.push(warning('redundant', 'Another entry of this ceiling allows all of this.'));
     }
     if (isResourceAccess(entry)) {
-      found.push(...breadth(entry), ...bounds(entry, now_seconds), ...delegation(entry));
+      found.push(...breadth(entry), ...bounds(entry, now_seconds));
       if (catalogue !== undefined) found.push(...catalogued(entry, catalogue));
     }
+    found.push(...delegation(isResourceAccess(entry) ? entry.delegation : delegationOf(entry)));
     return found.map((one) => ({ ...one, entry: index }));
   });
 }
@@ -101,8 +109,8 @@ function bounds(entry: ResourceAccess, now_seconds: number): readonly Omit<Findi
   return found;
 }
 
-function delegation(entry: ResourceAccess): readonly Omit<Finding, 'entry'>[] {
-  if (entry.delegation === undefined || entry.delegation.allowed_delegates !== undefined) return [];
+function delegation(granted: Delegation | undefined): readonly Omit<Finding, 'entry'>[] {
+  if (granted === undefined || granted.allowed_delegates !== undefined) return [];
   return [
     warning('open_delegation', 'May be passed on to anyone that policy lets in: name allowed_delegates.'),
   ];

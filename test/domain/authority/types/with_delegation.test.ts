@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { delegable, explain, parseAuthoritySet } from '../../../../src/domain/authority/index.ts';
+import { delegable, explain, lint, parseAuthoritySet } from '../../../../src/domain/authority/index.ts';
 import { kubernetesToken } from '../../../../src/domain/authority/types/kubernetes_token.ts';
 import { withDelegation } from '../../../../src/domain/authority/types/with_delegation.ts';
 import type { JsonObject } from '../../../../src/domain/json.ts';
@@ -50,6 +50,13 @@ describe('a provider entry that may be passed on', () => {
       [{ delegation: { max_depth: 1, allowed_delegates: [] } }, 'entry.delegation.allowed_delegates'],
       [{ namespace: '../kube-system' }, 'entry.namespace'],
     ],
+  });
+
+  it('is warned of where anybody may get it', () => {
+    const rules = (delegation: object) =>
+      lint(parseAuthoritySet([{ ...good, delegation }] as never, 'x'), 0).map(({ rule }) => rule);
+    expect(rules({ max_depth: 1 })).toEqual(['open_delegation']);
+    expect(rules(good.delegation)).toEqual([]);
   });
 
   it('is every provider entry, and only where it says so, for whom it names, as deep as it says', () => {
