@@ -1,10 +1,12 @@
 /**
  * The broker's synchronous word on one consequential call: `POST /access/v1/evaluation` over a kept loopback
- * connection to a broker in its own process, one question at a time, each with a fresh proof, recorded durably before
- * the answer. The figure is what a guarded call waits.
+ * connection to a broker in its own process, one question at a time, each with a fresh proof, its destination judged
+ * for a tainted mission, recorded durably before the answer. The figure is what a guarded call waits. Beside it stands
+ * what the disk takes for as many bytes alone: no answer that is on disk can come before.
  */
 import { createHash, randomUUID } from 'node:crypto';
-import { rmSync } from 'node:fs';
+import { closeSync, fdatasyncSync, openSync, rmSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
 import {
   ERP,
   jws,
@@ -23,7 +25,24 @@ const CALLS = Number(process.env['SORTIE_BENCH_CONSEQUENTIAL_CALLS'] ?? 2000);
 const WARM = 200;
 const AIM_P99_MS = 5;
 
-const prepared = await prepareBenchBroker();
+/** What the disk is asked for by one recorded decision, about. */
+const RECORD_BYTES = 28_672;
+const ACCOUNT = 'DE89370400440532013000';
+
+const prepared = await prepareBenchBroker({
+  catalogue: {
+    audience: ERP,
+    version: '1',
+    actions: {
+      'invoices.read': { labels: ['read'] },
+      'invoices.approve': {
+        labels: ['effect', 'external', 'consequential'],
+        sinks: [{ parameter: 'account', kind: 'account' }],
+        returns: { default: 'system' },
+      },
+    },
+  },
+});
 const broker = await startBenchBroker(prepared);
 try {
   const key = rawKey();
@@ -57,7 +76,7 @@ try {
           resource: ERP,
           mission_intent: JSON.stringify({
             intent: {
-              goal: 'Approve the open invoices',
+              goal: `Approve the open invoices to ${ACCOUNT}`,
               resources: [ERP],
               expires_at: new Date(Date.now() + 1_800_000).toISOString(),
             },
@@ -93,12 +112,27 @@ try {
           dpop,
           method: 'POST',
           url,
-          parameters: { account: 'DE89370400440532013000' },
+          parameters: { account: ACCOUNT },
+          behaviour: { mode: 'enforce', answers_inspected: true },
           amount: { amount: '20.00', currency: 'EUR' },
         },
       }),
     };
   };
+  const { jti } = JSON.parse(Buffer.from(access_token.split('.')[1] ?? '', 'base64url').toString()) as {
+    jti: string;
+  };
+  await sendAll(
+    broker.url,
+    [
+      {
+        path: '/observations',
+        headers: { 'content-type': 'application/json', authorization: `Bearer ${assertion}` },
+        body: JSON.stringify({ mission_id, jti, seq: 1, origin: 'text', field: '*', digests: [] }),
+      },
+    ],
+    1,
+  );
   const questions = Array.from({ length: WARM + CALLS }, (_, n) => ask(n));
   // A connection is kept over a whole batch: the warm-up has its own, and each question waits for the one before.
   await sendAll(broker.url, questions.slice(0, WARM), 1);
@@ -107,10 +141,29 @@ try {
   const at = (share: number) => waits[Math.floor(waits.length * share)] ?? Number.NaN;
   if (permitted !== CALLS) throw new Error(`${CALLS - permitted} of ${CALLS} were not permitted`);
   print('consequential check, p50', at(0.5), 'ms', at(0.5) / AIM_P99_MS, 'aim for p99: 5 ms');
+  const disk = diskWaits(prepared.folder);
+  const floor = (share: number) => disk[Math.floor(disk.length * share)] ?? Number.NaN;
+  print('durable write of as much alone, p50', floor(0.5), 'ms');
+  print('durable write of as much alone, p99', floor(0.99), 'ms');
   print('consequential check, p99', at(0.99), 'ms', at(0.99) / AIM_P99_MS, 'aim: 5 ms');
 } finally {
   await broker.stop();
   rmSync(prepared.folder, { recursive: true, force: true });
+}
+
+/** Sorted, milliseconds. */
+function diskWaits(folder: string): number[] {
+  const file = openSync(join(folder, 'floor'), 'w');
+  const bytes = Buffer.alloc(RECORD_BYTES);
+  const waits: number[] = [];
+  for (let n = 0; n < CALLS; n++) {
+    const began = performance.now();
+    writeSync(file, bytes, 0, bytes.length, (n % 512) * RECORD_BYTES);
+    fdatasyncSync(file);
+    waits.push(performance.now() - began);
+  }
+  closeSync(file);
+  return waits.sort((a, b) => a - b);
 }
 
 async function timed(

@@ -17,6 +17,7 @@ const PARTS = [
   'events',
   'behaviour',
   'consequential',
+  'provenance',
   'bundle',
 ];
 

@@ -84,7 +84,7 @@ export interface BenchBroker {
 }
 
 /** Files of a broker that is not started: a store can be filled before {@link startBenchBroker}. */
-export async function prepareBenchBroker() {
+export async function prepareBenchBroker(options: { readonly catalogue?: object } = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'sortie-bench-'));
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
@@ -109,6 +109,8 @@ export async function prepareBenchBroker() {
       lifetime: '1h',
     }),
   );
+  if (options.catalogue !== undefined)
+    writeFileSync(join(folder, 'catalogue.yaml'), stringify(options.catalogue));
   writeFileSync(
     join(folder, 'broker.yaml'),
     stringify({
@@ -139,6 +141,7 @@ export async function prepareBenchBroker() {
           resource: ERP,
           name: 'ERP',
           actions: { 'invoices.read': { labels: ['read'] }, 'invoices.approve': { labels: ['effect'] } },
+          ...(options.catalogue !== undefined && { catalogue: 'catalogue.yaml' }),
         },
       ],
       verifiers: [{ id: 'erp', audience: ERP, auth: { private_key_jwt: [verifier.jwk] } }],
