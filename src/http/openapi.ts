@@ -89,7 +89,7 @@ function operationOf(route: Route): Record<string, unknown> {
     ...(parameters.length > 0 && { parameters }),
     ...((describe.form || describe.json) && {
       requestBody: {
-        required: true,
+        required: !describe.json?.safeParse(undefined).success,
         content: {
           ...(describe.form && { 'application/x-www-form-urlencoded': { schema: schemaOf(describe.form) } }),
           ...(describe.json && { 'application/json': { schema: schemaOf(describe.json) } }),

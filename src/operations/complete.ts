@@ -1,10 +1,12 @@
 /** `POST /missions/{id}/complete`: the holder says that the work is done. */
 import { Denied } from '../domain/denial.ts';
-import { missionError, stateAt } from '../domain/mission.ts';
-import type { Ports } from '../ports.ts';
+import { type Mission, missionError, stateAt } from '../domain/mission.ts';
+import type { Evidence, Ports } from '../ports.ts';
 import { commit } from './conflicts.ts';
-import { authenticateHolder, type HolderCredentials } from './holder.ts';
-import { intervene } from './lifecycle.ts';
+import { possession } from './create-mission.ts';
+import { authenticateHolder, type HolderCredentials, ownMission } from './holder.ts';
+import { awake, intervene } from './lifecycle.ts';
+import { attested, recordingRefusals } from './refusals.ts';
 
 /** @throws Denied */
 export async function completeMission(
@@ -16,6 +18,32 @@ export async function completeMission(
   await commit(ports, [holder.spend]);
   const state = stateAt(holder.mission, ports.clock.now());
   if (state !== 'active') throw new Denied({ tag: 'dead_mission', error: missionError(state) });
-  const by = { actor: holder.mission.agent, reason: 'completed by its holder' };
-  await intervene(ports, mission_id, 'complete', by, 'completed');
+  await finish(ports, holder.mission);
+}
+
+/**
+ * With fresh evidence instead of a token: a mission may hold nothing but credentials of other systems.
+ * @throws Denied
+ */
+export async function completeAttested(
+  ports: Ports,
+  request: { readonly mission_id: string; readonly evidence: Evidence },
+  proof: { readonly header: string | undefined; readonly url: string },
+): Promise<void> {
+  const now = ports.clock.now();
+  const { mission_id } = request;
+  const verified = await ports.proofs.verify(proof.header, { method: 'POST', url: proof.url, now });
+  const evidence = await ports.attestation.appraise(request.evidence, { jkt: verified.jkt, now });
+  await recordingRefusals(ports, attested(ports, evidence, now, { mission_id }), async () => {
+    const mission = await ownMission(ports, mission_id, evidence, verified, 'completion');
+    // Judged as for a renewal: one that is only silent can be ended by what it lacked.
+    awake(ports, mission, true, now);
+    await commit(ports, possession(evidence, verified));
+    await finish(ports, mission);
+  });
+}
+
+async function finish(ports: Ports, mission: Mission): Promise<void> {
+  const by = { actor: mission.agent, reason: 'completed by its holder' };
+  await intervene(ports, mission.id, 'complete', by, 'completed');
 }

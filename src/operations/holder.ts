@@ -1,7 +1,7 @@
 /** The holder of a mission at `/missions*` and `/revoke`: a bound token and a proof by its key, nothing less. */
 import { Denied } from '../domain/denial.ts';
 import type { Mission } from '../domain/mission.ts';
-import type { Ports, TokenClaims, Write } from '../ports.ts';
+import type { Ports, TokenClaims, ValidatedEvidence, VerifiedProof, Write } from '../ports.ts';
 import { spend } from './create-mission.ts';
 import { TOKEN_TYP } from './mint.ts';
 
@@ -50,6 +50,31 @@ export async function authenticateHolder(
   if (mission === null || mission.jkt !== proof.jkt || credential === null || credential.revoked_at !== null)
     throw new Denied({ tag: 'unknown_mission' }, 'token or mission is not live');
   return { claims, mission, spend: spend(proof) };
+}
+
+/**
+ * The mission of an instance that shows evidence instead of a token, with a proof by the mission's key. Whoever is not the same instance with the same key learns nothing, not even that
+ * the mission exists.
+ * @param what they asked for; for the record
+ * @throws Denied `unknown_mission`
+ */
+export async function ownMission(
+  ports: Ports,
+  mission_id: string,
+  evidence: ValidatedEvidence,
+  proof: VerifiedProof,
+  what: string,
+): Promise<Mission> {
+  const mission = await ports.store.mission(mission_id);
+  if (
+    mission === null ||
+    mission.jkt !== proof.jkt ||
+    mission.agent !== evidence.agent ||
+    mission.instance !== evidence.instance ||
+    mission.attester !== evidence.attester
+  )
+    throw new Denied({ tag: 'unknown_mission' }, `${what} by another instance or key, or of no mission`);
+  return mission;
 }
 
 function dpopToken(header: string | undefined): string | null {

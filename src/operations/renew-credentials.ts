@@ -18,6 +18,7 @@ import {
 } from '../ports.ts';
 import { commit } from './conflicts.ts';
 import { possession, selectorsOf } from './create-mission.ts';
+import { ownMission } from './holder.ts';
 import {
   carriedEntries,
   issueLeases,
@@ -38,7 +39,10 @@ export const MAX_RENEWED = 64;
 
 export interface RenewalRequest {
   readonly mission_id: string;
-  /** Credential ids as the manifest shows them; distinct, one or more, at most {@link MAX_RENEWED}. */
+  /**
+   * Credential ids as the manifest shows them; distinct, at most {@link MAX_RENEWED}. None: the mission is attested
+   * again and nothing is replaced, which is how one without any token stays alive and is looked at.
+   */
   readonly ids: readonly string[];
   readonly evidence: Evidence;
 }
@@ -82,13 +86,14 @@ async function takeTurn(
   now: number,
 ): Promise<Turn> {
   for (let attempt = 1; ; attempt++) {
-    const stored = await ownMission(ports, request.mission_id, evidence, proof);
+    const stored = await ownMission(ports, request.mission_id, evidence, proof, 'renewal');
     const { mission, writes: waking } = awake(ports, stored, true, now);
     const leases = await ports.store.leases(mission.id);
     const entries = await renewable(ports, mission, leases, request.ids);
     const planned = planLeases(ports, mission, entries, now);
     const before = takeOver(mission, leases, entries, now);
     const { id, version } = mission;
+    const counted = Math.max(1, entries.length);
     try {
       await commit(ports, [
         ...possession(evidence, proof),
@@ -97,8 +102,11 @@ async function takeTurn(
           .filter((ancestor) => ancestor !== id)
           .map((ancestor): Write => ({ kind: 'require_active', id: ancestor, at: now })),
         ...waking,
-        // Each credential counts, as each token does.
-        ...entries.map((): Write => ({ kind: 'derive', id, at: now, version, attested: true })),
+        // Each credential counts, as each token does; without any, it is still a renewal.
+        ...Array.from(
+          { length: counted },
+          (): Write => ({ kind: 'derive', id, at: now, version, attested: true }),
+        ),
         ...before.writes,
         ...planned.map(({ write }) => write),
       ]);
@@ -112,30 +120,11 @@ async function takeTurn(
       continue;
     }
     return {
-      mission: { ...mission, derivations: mission.derivations + entries.length, last_attested_at: now },
+      mission: { ...mission, derivations: mission.derivations + counted, last_attested_at: now },
       planned,
       replaced: before.replaced,
     };
   }
-}
-
-/** Whoever is not the same instance with the same key learns nothing, not even that the mission exists. */
-async function ownMission(
-  ports: Ports,
-  mission_id: string,
-  evidence: ValidatedEvidence,
-  proof: VerifiedProof,
-): Promise<Mission> {
-  const mission = await ports.store.mission(mission_id);
-  if (
-    mission === null ||
-    mission.jkt !== proof.jkt ||
-    mission.agent !== evidence.agent ||
-    mission.instance !== evidence.instance ||
-    mission.attester !== evidence.attester
-  )
-    throw new Denied({ tag: 'unknown_mission' }, 'renewal by another instance or key, or of no mission');
-  return mission;
 }
 
 /**

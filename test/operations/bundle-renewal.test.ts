@@ -250,7 +250,6 @@ describe.skipIf(bin === null)('renewing provider credentials', () => {
   });
 
   it.each<[string, unknown]>([
-    ['no ids', []],
     ['no list', 'cred_1'],
     ['an id twice', ['cred_1', 'cred_1']],
     ['an id that is no text', [1]],

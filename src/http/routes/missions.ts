@@ -5,7 +5,7 @@ import { malformed } from '../../domain/denial.ts';
 import { parseIntent } from '../../domain/intent.ts';
 import { isJsonObject, type JsonValue } from '../../domain/json.ts';
 import { readObject, readText } from '../../domain/reader.ts';
-import { completeMission } from '../../operations/complete.ts';
+import { completeAttested, completeMission } from '../../operations/complete.ts';
 import { declare, declareChild } from '../../operations/declare.ts';
 import { EVIDENCE_TYPES } from '../../operations/exchange-request.ts';
 import { readManifest } from '../../operations/read-manifest.ts';
@@ -50,11 +50,15 @@ const declaration = z.object({
 const renewal = z.object({
   ids: z
     .array(z.string().min(1).max(ID_MAX))
-    .min(1)
     .max(MAX_RENEWED)
-    .describe('Provider credentials of the manifest, each once.'),
+    .describe('Provider credentials of the manifest, each once; none only attests the mission again.'),
   evidence: evidenceSchema,
 });
+
+const completion = z
+  .object({ evidence: evidenceSchema })
+  .describe('Instead of a token, for a mission that has none.')
+  .optional();
 
 function readEvidence(value: JsonValue | undefined): Evidence {
   const evidence = readObject(value, 'evidence', ['type', 'token']);
@@ -64,8 +68,8 @@ function readEvidence(value: JsonValue | undefined): Evidence {
 }
 
 function readIds(value: JsonValue | undefined): readonly string[] {
-  if (!Array.isArray(value) || value.length === 0 || value.length > MAX_RENEWED)
-    throw malformed(`ids must be a list of 1 to ${MAX_RENEWED} credential ids`);
+  if (!Array.isArray(value) || value.length > MAX_RENEWED)
+    throw malformed(`ids must be a list of at most ${MAX_RENEWED} credential ids`);
   const ids = value.map((id, at) => readText(id, `ids[${at}]`, ID_MAX));
   if (new Set(ids).size !== ids.length) throw malformed('ids must not name one twice');
   return ids;
@@ -192,8 +196,9 @@ export function missionRoutes(ports: Ports): Route[] {
       auth: { kind: 'agent' },
       errors: 'problem',
       describe: {
-        summary: 'End a mission: its work is done',
+        summary: 'End a mission: its work is done. With a token of it, or with fresh evidence',
         tag: 'agents',
+        json: completion,
         responses: {
           204: { description: 'Ended; every token of it and below it is refused' },
           404: { description: 'No such mission for this key', schema: problemSchema },
@@ -201,7 +206,17 @@ export function missionRoutes(ports: Ports): Route[] {
         },
       },
       async handle(incoming) {
-        await completeMission(ports, holderOf(incoming), incoming.params['id'] ?? '');
+        const mission_id = incoming.params['id'] ?? '';
+        if (incoming.headers.authorization !== undefined || incoming.body.length === 0)
+          await completeMission(ports, holderOf(incoming), mission_id);
+        else {
+          const body = readObject(readJsonValue(incoming), 'the body', ['evidence']);
+          await completeAttested(
+            ports,
+            { mission_id, evidence: readEvidence(body['evidence']) },
+            { header: header(incoming, 'dpop'), url: urlOf(incoming.path) },
+          );
+        }
         return { status: 204 };
       },
     },
