@@ -23,6 +23,7 @@ import { openSigningKeys } from './keys/signing-keys.ts';
 import { issueBootstrapToken } from './operations/admin-tokens.ts';
 import { closeOldSegment, sealAudit } from './operations/audit.ts';
 import { bundleContent, createBundles } from './operations/bundle.ts';
+import { createHistoryLearner } from './operations/history.ts';
 import { createJudgement } from './operations/judgement.ts';
 import { createLeaseKeeper } from './operations/lease-keeper.ts';
 import { prune, reap } from './operations/reap.ts';
@@ -146,6 +147,8 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
       file: (path) => readFileSync(relativeTo(loaded.path, path), 'utf8'),
       seal,
     }),
+    historyKey: ({ template_id, agent, audience }) =>
+      seal.derive(`history/${JSON.stringify([template_id, agent, audience])}`),
     policy: () => loaded.policy,
   };
 
@@ -222,6 +225,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
   void warm();
 
   const leases = createLeaseKeeper(ports);
+  const histories = createHistoryLearner(ports);
   // Not waited for: a counterpart that does not answer must not keep the others from their next round.
   const tendLeases = async () => {
     leases.tend().catch((cause: unknown) => log.error({ error: faultOf(cause) }, 'background work failed'));
@@ -234,6 +238,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     every(REAP_MS, () => reap(ports).finally(marking.flush)),
     every(REAP_MS, tendLeases),
     every(TEND_MS, tend),
+    every(TEND_MS, () => histories.tend()),
   ];
 
   function every(ms: number, work: () => Promise<unknown>): NodeJS.Timeout {

@@ -9,7 +9,7 @@ import type { JsonObject } from './domain/json.ts';
 import type { Tier } from './domain/mission.ts';
 import type { AudiencePolicy } from './domain/policy.ts';
 import type { TokenClaims } from './domain/token.ts';
-import type { Store } from './ports/store.ts';
+import type { HistoryScope, Store } from './ports/store.ts';
 import type { Providers } from './providers/provider.ts';
 
 export type { TokenClaims } from './domain/token.ts';
@@ -182,6 +182,8 @@ export interface Ports {
   readonly slots: StatusSlots;
   /** What hands out credentials in other systems, by type of entry. */
   readonly providers: Providers;
+  /** Key under which a history digests its destinations: 32 bytes, of the broker's secret and exactly this scope. */
+  readonly historyKey: (scope: HistoryScope) => Uint8Array;
   /** The configuration in force now; read once at the start of an operation. */
   policy(): Policy;
 }

@@ -1,3 +1,6 @@
+import { createHmac } from 'node:crypto';
+import type { Context } from './proof.ts';
+
 /**
  * Destinations that clean missions of one template and agent used before. Off unless a template turns it on, and
  * never for external effects unless it says `all`. Built so that one bad mission cannot teach it anything:
@@ -112,4 +115,36 @@ export function vouchesFromHistory(
 export function forgetSince(history: DestinationHistory, since: number): DestinationHistory {
   const kept = [...history.learned].filter(([, entry]) => entry.first_seen < since);
   return { version: history.version + 1, learned: new Map(kept) };
+}
+
+/** What of a history reaches a guard: only what vouches now, by digests under the history's own key. */
+export interface DeliveredHistory {
+  readonly version: number;
+  /** 32 bytes; of one template, agent and audience. */
+  readonly key: Uint8Array;
+  readonly digests: ReadonlySet<string>;
+}
+
+const DIGEST_BYTES = 16;
+export const HISTORY_DIGEST_CHARS = 22;
+
+/** Digest of a destination's value key under a history's key, 22 characters. */
+export function historyDigest(key: Uint8Array, valueKey: string): string {
+  return createHmac('sha256', key).update(valueKey).digest().subarray(0, DIGEST_BYTES).toString('base64url');
+}
+
+/** As the rules ask it. */
+export function historyContext({ version, key, digests }: DeliveredHistory): NonNullable<Context['history']> {
+  return { version, vouches: (valueKey) => digests.has(historyDigest(key, valueKey)) };
+}
+
+/** Digests of everything that a history vouches for now. */
+export function vouchedDestinations(
+  history: DestinationHistory,
+  now: number,
+  policy: HistoryPolicy = DEFAULT_HISTORY_POLICY,
+): string[] {
+  return [...history.learned.keys()]
+    .filter((digest) => vouchesFromHistory(history, digest, now, policy))
+    .sort();
 }

@@ -5,8 +5,8 @@ import { canonicalize, isJsonObject, type JsonValue } from '../domain/json.ts';
 import { type ReportedVerdict, readVerdictReport, verdictReport } from '../domain/verdict-report.ts';
 import { inWords, rejudge } from '../operations/explain-verdict.ts';
 import { callAdmin } from './client.ts';
-import { type Common, connected } from './connected.ts';
-import { Failure, type Terminal } from './terminal.ts';
+import { type Common, callAndShow, connected } from './connected.ts';
+import { Failure, type Terminal, table } from './terminal.ts';
 
 const PAGE = 100;
 const MAX_FILE_BYTES = 268_435_456;
@@ -50,6 +50,7 @@ export function addBehaviourCommands(program: Command, terminal: Terminal): void
       if (options.out === undefined) terminal.out(text);
       else writeFileSync(options.out, text, { mode: 0o600, flag: 'wx' });
     });
+  addHistoryCommands(behaviour, terminal);
   behaviour
     .command('replay')
     .description('Judge exported verdicts again; exit code 1 unless every one gives the same bytes')
@@ -75,6 +76,41 @@ export function addBehaviourCommands(program: Command, terminal: Terminal): void
         `${verdicts.length - without} of ${verdicts.length} verdicts give the same bytes again${without > 0 ? `; ${without} came without evidence` : ''}\n`,
       );
     });
+}
+
+function addHistoryCommands(behaviour: Command, terminal: Terminal): void {
+  connected(behaviour.command('history'))
+    .description(
+      'What recurring missions taught: of which template, agent and audience, and how many destinations',
+    )
+    .option('--template <id>')
+    .option('--agent <agent>')
+    .action((options: Common & { template?: string; agent?: string }) => {
+      const query = new URLSearchParams();
+      for (const name of ['template', 'agent'] as const)
+        if (options[name] !== undefined) query.set(name, options[name]);
+      return callAndShow(terminal, options, 'GET', `/history?${query}`, undefined, histories);
+    });
+  connected(behaviour.command('forget'))
+    .description('Forget every destination that was first seen since a point in time')
+    .requiredOption('--template <id>')
+    .requiredOption('--since <time>', 'RFC 3339')
+    .requiredOption('--reason <text>')
+    .option('--agent <agent>', 'of this agent only')
+    .action((options: Common & { template: string; since: string; reason: string; agent?: string }) => {
+      const { template, since, reason, agent } = options;
+      const body = { template, since, reason, ...(agent !== undefined && { agent }) };
+      return callAndShow(terminal, options, 'POST', '/history/forget', body, histories);
+    });
+}
+
+function histories(answer: Record<string, unknown>): string {
+  return table(
+    ['TEMPLATE', 'AGENT', 'AUDIENCE', 'V', 'DESTINATIONS'],
+    (answer['items'] as Record<string, unknown>[]).map((item) =>
+      ['template_id', 'agent', 'audience', 'version', 'destinations'].map((name) => String(item[name])),
+    ),
+  );
 }
 
 function lineOf({ id, mission_id, action, bundle_version, verdict }: Exported): string {

@@ -2,6 +2,7 @@
  * What verifiers report (wire profile 3, decision events and observations): read from the wire, member by member.
  * Nothing here is believed because it is well formed; it only becomes safe to keep and to show.
  */
+import { HISTORY_DIGEST_CHARS } from '../behaviour/history.ts';
 import { isJsonObject, type JsonValue } from './json.ts';
 import { type ReportedVerdict, readVerdictReport } from './verdict-report.ts';
 
@@ -37,6 +38,8 @@ export interface DecisionEvent {
   readonly access_token?: string;
   /** What the behaviour rules found. */
   readonly verdict?: ReportedVerdict;
+  /** Of a permitted effect: digests of its proven destinations under the history's key of its template. */
+  readonly destinations?: readonly string[];
 }
 
 /** {@link DecisionEvent} as kept: proof and token are judged once and not stored. */
@@ -65,6 +68,7 @@ const PROOF_MAX = 4096;
 const TOKEN_MAX = 16_384;
 const DIGESTS_MAX = 1024;
 const DIGEST_MAX = 80;
+const DESTINATIONS_MAX = 64;
 const KEYED = 'hmac-sha-256:';
 const KEYED_LENGTH = KEYED.length + 43;
 
@@ -86,6 +90,8 @@ export function readDecisionEvent(value: JsonValue): DecisionEvent | null {
   const verdict =
     value['verdict'] === undefined ? undefined : readVerdictReport(value['verdict'], { mission_id, action });
   if (verdict === null) return null;
+  const { destinations } = value;
+  if (destinations !== undefined && !isHistoryDigests(destinations)) return null;
   return {
     ts,
     jti,
@@ -104,6 +110,7 @@ export function readDecisionEvent(value: JsonValue): DecisionEvent | null {
     ...(proof !== undefined && { proof }),
     ...(access_token !== undefined && { access_token }),
     ...(verdict !== undefined && { verdict }),
+    ...(destinations !== undefined && { destinations }),
   };
 }
 
@@ -143,6 +150,10 @@ function isTextList(value: JsonValue | undefined, most: number, max: number): va
 /** `snake_case` as codes are: prose of a verifier would be prose that a person reads as the broker's. */
 function isCode(value: JsonValue | undefined): value is string {
   return isText(value, CODE_MAX) && isWord(value);
+}
+
+function isHistoryDigests(value: JsonValue): value is string[] {
+  return isTextList(value, DESTINATIONS_MAX, HISTORY_DIGEST_CHARS);
 }
 
 function isKeyedDigest(value: JsonValue | undefined): value is string {

@@ -11,6 +11,7 @@ import type { VerifierAuthentication } from '../operations/verifiers.ts';
 import type { Evidence, Ports, VerifierPolicy } from '../ports.ts';
 import { createAdmission, type OverloadPolicy } from './admission.ts';
 import type { Route } from './route.ts';
+import { historyRoutes } from './routes/admin/history.ts';
 import { missionRoutes } from './routes/admin/missions.ts';
 import { adminOperationRoutes } from './routes/admin/operations.ts';
 import { providerRoutes } from './routes/admin/providers.ts';
@@ -59,6 +60,7 @@ export function routeTable(parts: AppParts): Route[] {
     ...gatewayRoutes(ports, judgement.behaviour, parts.gateways),
     ...metadataRoutes(ports, parts.statusList),
     ...missionRoutes(ports, parts.feed),
+    ...historyRoutes(ports),
     ...revocationRoutes(ports, parts.feed),
     ...providerRoutes(ports),
     ...templateRoutes(ports, parts.parseTemplate),

@@ -7,6 +7,7 @@ import type { Catalogue } from '../behaviour/catalogue.ts';
 import { originFacts } from '../behaviour/declare.ts';
 import { judge } from '../behaviour/engine.ts';
 import { recordEvidence } from '../behaviour/evidence.ts';
+import { historyContext } from '../behaviour/history.ts';
 import { type DigestKey, digestKey } from '../behaviour/memory.ts';
 import { beginMission, type DeclaredSource, type MissionState } from '../behaviour/mission.ts';
 import { observationsSince } from '../behaviour/observe.ts';
@@ -25,6 +26,7 @@ import { type CallContext, effective, forAudience } from '../domain/authority/in
 import type { JsonObject } from '../domain/json.ts';
 import type { Mission } from '../domain/mission.ts';
 import type { Ports, TokenClaims, VerifierPolicy } from '../ports.ts';
+import { missionHistory } from './history.ts';
 import { missionBehaviour } from './mission-behaviour.ts';
 import type { MissionDigestKey } from './mission-facts.ts';
 import { OBSERVATION_WAIT_MS, type ObservedTree, type Provenance } from './provenance.ts';
@@ -99,6 +101,7 @@ interface Begun {
   readonly key: DigestKey;
   readonly rules: BehaviourRules;
   readonly mission: Mission;
+  readonly history: NonNullable<Context['history']> | null;
   /** Denials of this token that are still explained: the audit trail is not an agent's to fill. */
   explained_left: number;
 }
@@ -138,7 +141,9 @@ export function createCallBehaviour(
       },
       key,
     );
-    const entry = { catalogue: own, state, key, rules, mission, explained_left: EXPLAINED };
+    const past = await missionHistory(ports, mission, audience);
+    const history = past === null ? null : historyContext(past);
+    const entry = { catalogue: own, state, key, rules, mission, history, explained_left: EXPLAINED };
     begun.set(claims.jti, entry);
     if (begun.size > BEGUN) {
       const [oldest] = begun.keys();
@@ -159,7 +164,7 @@ export function createCallBehaviour(
     const mission = await ports.store.mission(claims.mission.id);
     if (mission === null) return null;
     const beginnings = await beginning(claims, mission, audience, own);
-    const { state: first, key, rules } = beginnings;
+    const { state: first, key, rules, history } = beginnings;
     const tree = await provenance.tree(mission);
     const ownerOf = (action: string) => ownerOfStep(ports, mission, audience, action);
     const catalogueOf = (other: string) => ports.policy().audience(other)?.catalogue ?? null;
@@ -171,7 +176,10 @@ export function createCallBehaviour(
 
     function view(): { readonly state: MissionState; readonly context: Context } {
       const seen = viewOf(tree.shared, first, audience, tree.tainted, catalogueOf, ownerOf);
-      return { state: seen.state, context: { catalogue, rules, key, elsewhere: seen.elsewhere } };
+      return {
+        state: seen.state,
+        context: { catalogue, rules, key, elsewhere: seen.elsewhere, ...(history !== null && { history }) },
+      };
     }
 
     let evidence: string | null = null;

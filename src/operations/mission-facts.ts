@@ -8,6 +8,7 @@ import { Denied } from '../domain/denial.ts';
 import type { JsonObject } from '../domain/json.ts';
 import type { Mission } from '../domain/mission.ts';
 import type { Ports, VerifierPolicy } from '../ports.ts';
+import { missionHistory } from './history.ts';
 import { sourcesForOthers } from './judge-behaviour.ts';
 import { missionBehaviour } from './mission-behaviour.ts';
 
@@ -44,12 +45,21 @@ export async function missionFacts(
     marked: mission.tainted,
     born_tainted: mission.born_tainted ?? false,
     behaviour: deliverBehaviour(await missionBehaviour(ports, mission, verifier.audience)),
+    ...(await historyPart(ports, mission, verifier.audience)),
     digest_key: Buffer.from(digestKey(mission.path[0] ?? mission.id)).toString('base64url'),
     sources_for_others: sourcesForOthers(ports, mission, verifier.audience).map(({ action, field }) => ({
       action,
       ...(field !== undefined && { field }),
     })),
   };
+}
+
+/** Only where the mission's template turns history on. */
+async function historyPart(ports: Ports, mission: Mission, audience: string): Promise<JsonObject> {
+  const history = await missionHistory(ports, mission, audience);
+  if (history === null) return {};
+  const { version, key, digests } = history;
+  return { history: { version, key: Buffer.from(key).toString('base64url'), digests: [...digests] } };
 }
 
 async function treeIsTainted(ports: Ports, mission: Mission): Promise<boolean> {

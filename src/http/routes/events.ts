@@ -53,6 +53,13 @@ const eventSchema = z.looseObject({
     })
     .optional()
     .describe('What the behaviour rules found: classes, origins and versions, never a value.'),
+  destinations: z
+    .array(z.string())
+    .max(64)
+    .optional()
+    .describe(
+      "Of a permitted effect: digests of its proven destinations under the key of its template's history.",
+    ),
 });
 
 const observationSchema = z.looseObject({

@@ -150,6 +150,10 @@ export function verifierRoutes(
               behaviour: z
                 .object({ rules: z.looseObject({ version: z.string() }), values: z.array(z.looseObject({})) })
                 .describe('What the template says: rules with their version, and what it vouches for here.'),
+              history: z
+                .object({ version: z.number().int(), key: z.string(), digests: z.array(z.string()) })
+                .optional()
+                .describe('What earlier missions used here, where the template turns it on.'),
               digest_key: z.string(),
               sources_for_others: z.array(z.object({ action: z.string(), field: z.string().optional() })),
             }),

@@ -6,6 +6,8 @@
 import { originFacts } from '../../behaviour/declare.ts';
 import { judge as judgeStep, type Step } from '../../behaviour/engine.ts';
 import { recordEvidence } from '../../behaviour/evidence.ts';
+import { historyDigest } from '../../behaviour/history.ts';
+import { provenDestinations } from '../../behaviour/judge.ts';
 import type { MissionState } from '../../behaviour/mission.ts';
 import { answersText, onlyUnproven, originParameters } from '../../behaviour/plan.ts';
 import type { Call, Context } from '../../behaviour/proof.ts';
@@ -17,7 +19,7 @@ import type { ReportedVerdict } from '../../domain/verdict-report.ts';
 import { AnswerIntake } from './answer-intake.ts';
 import type { GuardedCall } from './call.ts';
 import { denied, type GuardDenial } from './denial.ts';
-import type { AskBroker } from './guard.ts';
+import type { AskBroker, BrokerWord } from './guard.ts';
 import { type Held, HeldMissions, reachesOut } from './held-missions.ts';
 import type { MissionFactsSource, TaintMark } from './mission-facts.ts';
 import type { ObservationReports } from './observation-reports.ts';
@@ -62,6 +64,8 @@ export class BehaviourJudge implements SequenceJudge {
   readonly #reports: ObservationReports;
   #found: ReportedVerdict | null = null;
   #open: OpenCall | null = null;
+  /** Calls that the broker permitted before they were judged here. */
+  readonly #words = new WeakMap<GuardedCall, BrokerWord>();
 
   constructor(options: BehaviourOptions) {
     this.#options = options;
@@ -85,27 +89,66 @@ export class BehaviourJudge implements SequenceJudge {
     return this.#reports.close();
   }
 
-  prepare(token: VerifiedToken): Promise<GuardDenial | null> | null {
-    if (this.#missions.get(token.mission_id) !== undefined) return null;
+  prepare(token: VerifiedToken, call: GuardedCall): Promise<GuardDenial | null> | null {
+    if (this.#missions.get(token.mission_id) !== undefined) return this.#originsElsewhere(token, call);
     try {
       if (this.#missions.catalogue() === null) return null;
     } catch {
       return null; // `judge` refuses it.
     }
-    return this.#missions.begin(token);
+    return this.#missions.begin(token).then((denial) => denial ?? this.#originsElsewhere(token, call));
   }
 
   locate(call: GuardedCall, token: VerifiedToken): GuardedCall {
+    const word = this.#words.get(call);
+    const origins = word?.origins ?? this.#originsHere(token, call);
+    if (origins === null) return call;
+    const located = { ...call, context: { ...call.context, origins } };
+    if (word !== undefined) this.#words.set(located, word);
+    return located;
+  }
+
+  answered(call: GuardedCall): boolean {
+    return this.#words.has(call);
+  }
+
+  /** Null where no entry limits this action by origin. */
+  #originsHere(token: VerifiedToken, call: GuardedCall): ReturnType<typeof originFacts> | null {
     const held = this.#missions.get(token.mission_id);
-    if (held === undefined) return call;
     const names = originParameters(token.claims.authorization_details, call.action);
-    if (names.length === 0) return call;
-    const context = this.#missions.contextOf(held);
-    if (context === null) return call;
-    return {
-      ...call,
-      context: { ...call.context, origins: originFacts(held.state, context, call as Call, names) },
-    };
+    const context = held === undefined || names.length === 0 ? null : this.#missions.contextOf(held);
+    return held === undefined || context === null
+      ? null
+      : originFacts(held.state, context, call as Call, names);
+  }
+
+  /**
+   * Where entries limit by origin and a value has none here, another audience may know it: the broker judges the call
+   * in full, its proof included. What it does not permit is judged here, by what is known here.
+   */
+  #originsElsewhere(token: VerifiedToken, call: GuardedCall): Promise<null> | null {
+    const held = this.#missions.get(token.mission_id);
+    if (held === undefined || this.#options.mode !== 'enforce') return null;
+    const origins = this.#originsHere(token, call);
+    if (origins === null) return null;
+    const unknown = originParameters(token.claims.authorization_details, call.action).some((name) => {
+      if (!Object.hasOwn(call.parameters, name)) return false;
+      return (
+        origins[name]?.every(({ origin, from }) => origin !== 'untrusted' || from !== undefined) !== true
+      );
+    });
+    return unknown ? this.#askInFull(held, token, call) : null;
+  }
+
+  async #askInFull(held: Held, token: VerifiedToken, call: GuardedCall): Promise<null> {
+    try {
+      await this.#reports.tell(held);
+      const word = await this.#options.ask(call, token);
+      if (typeof word === 'object' && word.permitted) this.#words.set(call, word);
+    } catch {
+      // Then it is unknown.
+    }
+    return null;
   }
 
   judge(call: GuardedCall, token: VerifiedToken, labels: readonly string[]): GuardDenial | null {
@@ -119,6 +162,10 @@ export class BehaviourJudge implements SequenceJudge {
       return denied('rules_unenforceable', { private_reason: (error as Error).message });
     }
     const held = this.#missions.touch(token);
+    if (held !== null && this.#words.has(call)) {
+      held.state = { ...held.state, seq: held.state.seq + 1 };
+      return null;
+    }
     const context = held === null ? null : this.#missions.contextOf(held);
     if (held === null || context === null)
       return denied('rules_unenforceable', { private_reason: 'no facts of the mission' });
@@ -138,6 +185,15 @@ export class BehaviourJudge implements SequenceJudge {
     const found = this.#found;
     this.#found = null;
     return found;
+  }
+
+  /** Digests of where a permitted effect went, for the history of its template; empty where that is off. */
+  taught(call: GuardedCall, token: VerifiedToken): readonly string[] {
+    const held = this.#missions.get(token.mission_id);
+    const context = held === undefined ? null : this.#missions.contextOf(held);
+    if (held === undefined || held.history === null || context === null) return [];
+    const { key } = held.history;
+    return provenDestinations(held.state, context, call as Call).map((one) => historyDigest(key, one));
   }
 
   settle(): Promise<Settled> | null {

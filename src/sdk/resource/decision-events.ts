@@ -35,6 +35,8 @@ const CAPACITY = 20_000;
 const TRIES = 3;
 /** Evidence and tokens that wait, in characters; what comes on top goes without. A batch has a quarter of it. */
 const HEAVY_CHARS = 4_194_304;
+/** Destinations of one call that the broker is told. */
+const DESTINATIONS = 64;
 
 /** One decision on the wire. */
 type DecisionEvent = Record<string, JsonValue>;
@@ -123,15 +125,18 @@ export class DecisionEvents implements DecisionObserver {
   }
 
   /** The verdict goes with its event; where it asks for more than the denial, so does the token that the proof names. */
-  #push(event: DecisionEvent, call: GuardedCall, { verdict }: DecisionFacts): void {
+  #push(event: DecisionEvent, call: GuardedCall, { verdict, destinations }: DecisionFacts): void {
     let heavy = 0;
+    if (destinations !== undefined) event['destinations'] = destinations.slice(0, DESTINATIONS);
     if (verdict !== undefined) {
       const room = this.#heavy < HEAVY_CHARS;
       event['verdict'] = verdictReport(room ? verdict : { ...verdict, evidence: null });
       if (room) heavy += verdict.evidence?.length ?? 0;
-      const asks = verdict.enforced && verdict.record.response !== 'none' && event['proof'] !== undefined;
-      const presented = asks ? readAuthorization(call.authorization ?? '') : null;
-      if (room && presented?.scheme === 'DPoP') {
+    }
+    const asks = verdict?.enforced === true && verdict.record.response !== 'none';
+    if ((asks || destinations !== undefined) && event['proof'] !== undefined && this.#heavy < HEAVY_CHARS) {
+      const presented = readAuthorization(call.authorization ?? '');
+      if (presented?.scheme === 'DPoP') {
         event['access_token'] = presented.token;
         heavy += presented.token.length;
       }

@@ -2,6 +2,8 @@
  * The guard: judges one call, in one turn, without the network. Framework-free; adapters build the call and send the
  * answer. Whatever goes wrong in here denies.
  */
+
+import type { CallContext } from '../../domain/authority/index.ts';
 import type { ReportedVerdict } from '../../domain/verdict-report.ts';
 import type { AnswerMeter } from './answer-meter.ts';
 import type { GuardedCall } from './call.ts';
@@ -28,6 +30,8 @@ export interface DecisionFacts {
   readonly labels: readonly string[];
   /** What the behaviour rules found, where they found something. */
   readonly verdict?: ReportedVerdict;
+  /** Of a permitted effect: digests of its destinations, where the mission's template learns from them. */
+  readonly destinations?: readonly string[];
 }
 
 /** Asks the broker for its word on one call (the whole tree's history). Rejects when it cannot be had. */
@@ -39,6 +43,8 @@ export interface BrokerWord {
   /** Code of the denial. */
   readonly reason?: string;
   readonly retry?: 'never' | 'with_new_mission';
+  /** Of a permit: where the values came from by which `origin` constraints permitted it. */
+  readonly origins?: CallContext['origins'];
 }
 
 export interface GuardOptions {
@@ -129,7 +135,9 @@ export class Guard {
       (waiting === null ? null : await waiting) ??
       this.#runStages(call, found, waiting === null ? now : this.#now()) ??
       (await this.#settle(call, found)) ??
-      (this.needsBroker(call) ? await this.#askBroker(call, found) : null);
+      (this.needsBroker(call) && this.#state.sequence?.answered?.(call) !== true
+        ? await this.#askBroker(call, found)
+        : null);
     return this.#report(call, found, refused ?? found, now, started);
   }
 
@@ -242,11 +250,14 @@ export class Guard {
     if (this.#observer === null) return verdict;
     try {
       const found = this.#verdicts.get(call);
+      const destinations =
+        verdict.permitted && token !== null ? (this.#state.sequence?.taught?.(call, token) ?? []) : [];
       this.#observer.decided(call, token, verdict, {
         ts: now,
         latency_us: (performance.now() - started) * 1000,
         labels: this.#state.labelsOf(call.action),
         ...(found !== undefined && { verdict: found }),
+        ...(destinations.length > 0 && { destinations }),
       });
     } catch {
       // An observer's fault neither permits nor denies.

@@ -2,6 +2,7 @@
 import { type Catalogue, hasLabel, uncatalogued } from '../../behaviour/catalogue.ts';
 import { declaredActions } from '../../behaviour/declare.ts';
 import { receiveCatalogue } from '../../behaviour/delivery.ts';
+import { type DeliveredHistory, historyContext } from '../../behaviour/history.ts';
 import { digestKey } from '../../behaviour/memory.ts';
 import { beginMission } from '../../behaviour/mission.ts';
 import { plannedActions } from '../../behaviour/plan.ts';
@@ -19,6 +20,8 @@ export interface Held extends ObservedMission {
   readonly key: Context['key'];
   /** Of the mission's template, by the version that every verdict names. */
   readonly rules: BehaviourRules;
+  /** What earlier missions used; null where the template keeps it off. */
+  readonly history: DeliveredHistory | null;
   /** Authority that the declaration was read from; a renewed token may bring another. */
   authority: AuthoritySet;
   /** A permitted call whose answer nobody reads so far. */
@@ -82,7 +85,9 @@ export class HeldMissions {
 
   contextOf(held: Held): Context | null {
     const catalogue = this.catalogue();
-    return catalogue === null ? null : { catalogue, rules: held.rules, key: held.key };
+    if (catalogue === null) return null;
+    const { rules, key, history } = held;
+    return { catalogue, rules, key, ...(history !== null && { history: historyContext(history) }) };
   }
 
   /** @throws CatalogueError for a bundle whose catalogue cannot be read: then nothing is judged, and nothing permitted */
@@ -120,6 +125,7 @@ export class HeldMissions {
         told: null,
         key,
         rules: this.#rulesFor(facts),
+        history: facts.history,
         authority,
         unread: false,
         mark: facts.marked ? 'known' : 'open',

@@ -1,5 +1,6 @@
 /** What the broker tells a guard of a mission (`GET /verifier/missions/{id}`), read strictly. */
 import { type MissionBehaviour, receiveBehaviour } from '../../behaviour/delivery.ts';
+import { type DeliveredHistory, HISTORY_DIGEST_CHARS } from '../../behaviour/history.ts';
 import type { DeclaredSource } from '../../behaviour/mission.ts';
 import { isJsonObject, type JsonValue, parseJson } from '../../domain/json.ts';
 import type { BrokerClient } from './broker-client.ts';
@@ -20,6 +21,8 @@ export interface MissionFacts {
   readonly born_tainted: boolean;
   /** What its template says of the rules; null from a broker that does not tell. */
   readonly behaviour: MissionBehaviour | null;
+  /** What earlier missions of the same template and agent used here; null where the template keeps it off. */
+  readonly history: DeliveredHistory | null;
   /** 32 bytes, the same for every audience and mission of the tree. */
   readonly digest_key: Uint8Array;
   /** Steps of this audience that the mission names as origins of what it does elsewhere. */
@@ -99,9 +102,23 @@ export function readMissionFacts(value: JsonValue): MissionFacts {
     marked: typeof marked === 'boolean' ? marked : tainted,
     born_tainted,
     behaviour: behaviour === undefined ? null : receiveBehaviour(behaviour),
+    history: historyOf(value['history']),
     digest_key: key,
     sources_for_others: sourcesOf(sources_for_others),
   };
+}
+
+function historyOf(value: JsonValue | undefined): DeliveredHistory | null {
+  if (value === undefined) return null;
+  if (!isJsonObject(value)) throw new TypeError('mission facts: history');
+  const { version, key, digests } = value;
+  const bytes = typeof key === 'string' ? Buffer.from(key, 'base64url') : null;
+  if (!Number.isSafeInteger(version) || bytes?.length !== KEY_BYTES)
+    throw new TypeError('mission facts: history');
+  const known = textsOf(digests);
+  if (known.some(({ length }) => length !== HISTORY_DIGEST_CHARS))
+    throw new TypeError('mission facts: history');
+  return { version: version as number, key: bytes, digests: new Set(known) };
 }
 
 function sourcesOf(value: JsonValue | undefined): DeclaredSource[] {

@@ -25,10 +25,14 @@ export interface SequenceJudge {
   locate?(call: GuardedCall, token: VerifiedToken): GuardedCall;
   /** Takes what {@link judge} found in this turn, if there is anything to tell of it; a second time, null. */
   takeVerdict?(): ReportedVerdict | null;
+  /** Digests of where a permitted effect went, for the history of its template. */
+  taught?(call: GuardedCall, token: VerifiedToken): readonly string[];
   /**
    * Takes what {@link judge} left open in this turn: where it is not null, its result is the judgement. Never rejects.
    */
   settle?(): Promise<Settled> | null;
+  /** Whether the broker has judged this call in full already: its proof is spent there. */
+  answered?(call: GuardedCall): boolean;
   /** The call was permitted by every stage. */
   permitted?(call: GuardedCall, token: VerifiedToken): void;
   /** Takes in the answer of a permitted call; null where answers are of no interest. */
