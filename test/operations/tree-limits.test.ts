@@ -2,6 +2,7 @@
 import { decodeJwt } from 'jose';
 import { afterEach, expect, test } from 'vitest';
 import {
+  type BaseConfig,
   creation,
   ERP,
   inAnHour,
@@ -23,7 +24,7 @@ afterEach(async () => {
   sortie = null;
 });
 
-async function start(limits: object): Promise<TestBroker> {
+async function start(limits: object, counting = false): Promise<TestBroker> {
   const delegation = { max_depth: 7 };
   sortie = await startBroker({
     template: {
@@ -33,6 +34,14 @@ async function start(limits: object): Promise<TestBroker> {
       ],
       limits,
     },
+    ...(counting && {
+      config: (base: BaseConfig) => ({
+        verifiers: (base['verifiers'] as Record<string, unknown>[]).map((verifier) => ({
+          ...verifier,
+          processes: 1,
+        })),
+      }),
+    }),
   });
   return sortie;
 }
@@ -139,6 +148,27 @@ test('max_derivations of a root holds for its whole tree', async () => {
   const grant = await grantOf(broker, above);
   const late = await activate(broker, grant);
   expect(late.body.mission_error).toBe('derivations_exhausted');
+});
+
+test('max_calls of a root is given out once, however many children ask for it at once', async () => {
+  const broker = await start({ max_calls: 60 }, true);
+  const above = await root(broker);
+  const allotted = (token: string | undefined) =>
+    token === undefined ? 0 : ((decodeJwt(token)['limits'] as { max_calls?: number })?.max_calls ?? Infinity);
+  const grants = [];
+  for (let at = 0; at < 6; at++) grants.push(await grantOf(broker, above));
+  const children = await Promise.all(grants.map((grant) => activate(broker, grant)));
+  const born = children.flatMap(({ status, holder }) => (status === 200 ? [holder] : []));
+  expect(born.length).toBeGreaterThan(0);
+  const more = await Promise.all([above, ...born, ...born].map((one) => renew(broker, one)));
+  const tokens = [
+    above.token,
+    ...born.map(({ token }) => token),
+    ...more.map(({ body }) => body.access_token),
+  ];
+  const sum = tokens.reduce((total, token) => total + allotted(token), 0);
+  expect(sum).toBeGreaterThan(0);
+  expect(sum).toBeLessThanOrEqual(60);
 });
 
 test('a right that is taken from the parent while a child starts never reaches the child', async () => {
