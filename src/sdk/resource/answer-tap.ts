@@ -120,15 +120,16 @@ export function meterAnswer(
     if (refused) return false;
     if (!hasBody()) return true;
     const declared = Number(response.getHeader('content-length') ?? 0);
-    const fits = response.headersSent || meter.fits(declared);
+    const fits = response.headersSent || meter.fits(declared - meter.bytes);
     if (fits && meter.take(sizeOf(chunk, encoding))) return true;
     refuse();
     return false;
   };
   response.writeHead = ((...given: unknown[]): ServerResponse => {
     if (refused) return response;
+    // node:http comes here by itself too, after the first bytes were taken.
     const declared = lengthIn(given.at(-1)) ?? Number(response.getHeader('content-length') ?? 0);
-    if (hasBody() && given[0] !== 204 && given[0] !== 304 && !meter.fits(declared)) {
+    if (hasBody() && given[0] !== 204 && given[0] !== 304 && !meter.fits(declared - meter.bytes)) {
       refuse();
       return response;
     }

@@ -206,7 +206,10 @@ export function fetchGuard(guard: Guard, options: FetchGuardOptions = {}): Fetch
       const admission = await admit(route, context, context.req.raw);
       if (!admission.permitted) return admission.response;
       await next();
-      context.res = tether(context.res, admission.permit, admission.answer, admission.meter);
+      const answer = tether(context.res, admission.permit, admission.answer, admission.meter);
+      // Hono would put the headers of the answer before on the one that takes its place.
+      (context as { res: Response | undefined }).res = undefined;
+      context.res = answer;
       return undefined;
     },
   };
