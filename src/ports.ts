@@ -9,12 +9,14 @@ import type { JsonObject } from './domain/json.ts';
 import type { Tier } from './domain/mission.ts';
 import type { AudiencePolicy } from './domain/policy.ts';
 import type { TokenClaims } from './domain/token.ts';
-import type { HistoryScope, Store } from './ports/store.ts';
+import type { Store } from './ports/store.ts';
+import type { HistoryScope } from './ports/writes.ts';
 import type { Providers } from './providers/provider.ts';
 
 export type { TokenClaims } from './domain/token.ts';
 export * from './ports/records.ts';
 export * from './ports/store.ts';
+export * from './ports/writes.ts';
 export {
   type Issued,
   type LeaseRequest,
