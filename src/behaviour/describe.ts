@@ -39,12 +39,13 @@ export interface DescribedMember {
 }
 
 const MAX_ACTIONS = 5000;
-const MAX_MEMBERS = 256;
+/** Leaves read of one schema. */
+export const MAX_MEMBERS = 256;
 const MAX_DEPTH = 6;
 const MAX_HOPS = 16;
 const MAX_TEXT = 4096;
-/** Schema nodes looked at in one document: references let a small one describe a huge one. */
-const MAX_NODES = 400_000;
+/** Schema nodes looked at for the inputs of one document: references let a small one describe a huge one. */
+const MAX_NODES = 1_000_000;
 
 type Node = Readonly<Record<string, unknown>>;
 
@@ -80,10 +81,12 @@ export function actionName(published: string): string {
 /** Reads schemas of one document: follows its references, merges its alternatives, counts what it looked at. */
 class SchemaReader {
   readonly #document: unknown;
-  #nodes = 0;
+  readonly #budget: { nodes: number };
 
-  constructor(document: unknown) {
+  /** @param budget nodes that may still be looked at, shared by schemas of one published document */
+  constructor(document: unknown, budget: { nodes: number }) {
     this.#document = document;
+    this.#budget = budget;
   }
 
   /** A node, followed through references within the document; one that leads nowhere or in circles is empty. */
@@ -99,6 +102,13 @@ class SchemaReader {
       found = record(node);
     }
     return {};
+  }
+
+  /** Leaves of an input: what is not read of one could be a destination. @throws CatalogueError */
+  inputs(schema: unknown): DescribedMember[] {
+    const leaves = this.leaves(schema);
+    if (this.#budget.nodes <= 0) throw new CatalogueError('document: describes more than can be read');
+    return leaves;
   }
 
   /** Leaves below a schema. Alternatives (`allOf`, `anyOf`, `oneOf`) add up: any of them may be what is sent. */
@@ -117,8 +127,8 @@ class SchemaReader {
     above: readonly Node[],
     said = '',
   ): void {
-    if (++this.#nodes > MAX_NODES) throw new CatalogueError('document: describes more than can be read');
-    if (out.size >= MAX_MEMBERS) return;
+    if (out.size >= MAX_MEMBERS || this.#budget.nodes <= 0) return;
+    this.#budget.nodes--;
     const schema = this.follow(value);
     // A schema within itself adds no member that is not there already.
     const circular = above.includes(schema);
@@ -133,6 +143,7 @@ class SchemaReader {
     }
     if (circular || depth >= MAX_DEPTH) return;
     const path = [...above, schema];
+    const before = out.size;
     const needed = list(own(schema, 'required'));
     for (const [member, one] of properties)
       this.#walk(
@@ -147,7 +158,7 @@ class SchemaReader {
     if (items !== undefined && !Array.isArray(items))
       this.#walk(items, name, required, depth + 1, out, path, description);
     // A list whose items nobody describes is a value by itself.
-    if (name !== '' && !out.has(name) && ![...out.keys()].some((known) => known.startsWith(`${name}.`)))
+    if (name !== '' && out.size === before && !out.has(name))
       this.#add(out, name, description, schema, required);
   }
 
@@ -230,6 +241,8 @@ export function describeMcpTools(document: unknown): DescribedAction[] {
     : (own(top, 'tools') ?? own(record(own(top, 'result')), 'tools'));
   if (!Array.isArray(tools)) throw new CatalogueError('tool list: expected an array of tools');
   if (tools.length > MAX_ACTIONS) throw new CatalogueError(`document: more than ${MAX_ACTIONS} actions`);
+  const budget = { nodes: MAX_NODES };
+  const answers = { nodes: MAX_NODES };
   return checked(
     tools.map((value: unknown, at) => {
       const tool = record(value);
@@ -243,8 +256,8 @@ export function describeMcpTools(document: unknown): DescribedAction[] {
         action,
         description: text(own(tool, 'description')) || text(own(tool, 'title')),
         ...(hints === null ? {} : { hints }),
-        parameters: new SchemaReader(input).leaves(input),
-        returns: new SchemaReader(output).leaves(output),
+        parameters: new SchemaReader(input, budget).inputs(input),
+        returns: new SchemaReader(output, answers).leaves(output),
       };
     }),
   );
@@ -280,7 +293,9 @@ function answerOf(reader: SchemaReader, operation: Node): DescribedMember[] {
 
 /** Reads an OpenAPI 3.0 or 3.1 document; an action is its `operationId`, or method and path. @throws CatalogueError */
 export function describeOpenApi(document: unknown): DescribedAction[] {
-  const reader = new SchemaReader(document);
+  const reader = new SchemaReader(document, { nodes: MAX_NODES });
+  // What is not read of an answer stays unknown, and that is safe.
+  const answers = new SchemaReader(document, { nodes: MAX_NODES });
   const out: DescribedAction[] = [];
   const names = new Set<string>();
   for (const [path, value] of Object.entries(record(own(record(document), 'paths')))) {
@@ -302,7 +317,7 @@ export function describeOpenApi(document: unknown): DescribedAction[] {
         // Who calls and how the answer is written is not what the call is about.
         if (name === '' || ['header', 'cookie'].includes(text(own(parameter, 'in')))) continue;
         const wrapped = { properties: { [name]: own(parameter, 'schema') ?? {} } };
-        const [leaf] = reader.leaves(wrapped);
+        const [leaf] = reader.inputs(wrapped);
         parameters.set(name, {
           name,
           description: text(own(parameter, 'description')) || (leaf?.description ?? ''),
@@ -312,7 +327,7 @@ export function describeOpenApi(document: unknown): DescribedAction[] {
           fixed: leaf?.fixed ?? false,
         });
       }
-      for (const leaf of reader.leaves(bodySchema(reader.follow(own(operation, 'requestBody')))))
+      for (const leaf of reader.inputs(bodySchema(reader.follow(own(operation, 'requestBody')))))
         if (!parameters.has(leaf.name)) parameters.set(leaf.name, leaf);
       out.push({
         action,
@@ -321,7 +336,7 @@ export function describeOpenApi(document: unknown): DescribedAction[] {
           .join('. '),
         method,
         parameters: [...parameters.values()],
-        returns: answerOf(reader, operation),
+        returns: answerOf(answers, operation),
       });
     }
   }

@@ -1,7 +1,16 @@
 import type { JsonValue } from '../domain/json.ts';
 import { type CataloguedAction, fieldFor } from './catalogue.ts';
 import { proofForm } from './forms.ts';
-import { canInstruct, isPlainName, isProse, isTitle, isVouched, type Leaf, leafText } from './leaf.ts';
+import {
+  canInstruct,
+  isDocumentText,
+  isPlainName,
+  isProse,
+  isTitle,
+  isVouched,
+  type Leaf,
+  leafText,
+} from './leaf.ts';
 import { type DigestKey, keyedDigest, MemoryWriter, ORIGIN, recall } from './memory.ts';
 import { LINKED_TEXT, linkedName, type MissionState, nameBearer, nameToken, ownerWords } from './mission.ts';
 import type { BehaviourRules } from './rules.ts';
@@ -12,13 +21,12 @@ import { COUNTED_KINDS, destinationsOf, SINK_KINDS, type SinkKind, scannedKey, v
  * What a mission learns from one answer. Fields that the service vouches for become known values; everything else
  * is text that strangers may have written: it taints the mission, and its values are remembered only as such.
  */
-
 export interface IngestLimits {
-  /** Values remembered of one answer's text; the rest are unknown. Default 96. */
+  /** Values remembered of one answer's text; the rest are unknown. */
   readonly max_text_values: number;
-  /** Leaves looked at in one answer. Default 20,000. */
+  /** Leaves looked at in one answer. */
   readonly max_leaves: number;
-  /** Characters of text inspected in one answer. Default 1,000,000. */
+  /** Characters of text inspected in one answer. */
   readonly max_chars: number;
 }
 
@@ -59,13 +67,13 @@ export function ingestAnswer(
 
 /** An answer that arrives in pieces. Nothing but the last unfinished word is kept between them. */
 export interface OpenAnswer {
-  /** Takes in the next piece of text; may be called before the piece is released. Returns whether the mission is tainted by now. */
+  /** Takes in the next piece, before it is released. Returns whether the mission is tainted by now. */
   text(piece: string): boolean;
   /** State after the whole answer. */
   end(): MissionState;
 }
 
-/** Longest run without white space that is carried over to the next piece; longer ones are cut, and unknown. */
+/** Longest word carried over to the next piece; longer ones are cut, and unknown. */
 const MAX_CARRY = 2048;
 
 /** Opens a plain-text answer for reading piece by piece: the whole body is never held. */
@@ -277,7 +285,9 @@ class Ingestion {
   #hear(leaf: Leaf, extra: number, titled: boolean): void {
     if (!this.#tainted && canInstruct(leaf.text, leaf.trust)) this.#tainted = true;
     const declared = this.#answer.pointed_at && !isVouched(leaf) ? this.#maskFor(leaf.path) : 0;
-    const mask = declared | extra | (titled ? this.#answer.documents : 0);
+    const meant = declared | extra | (titled ? this.#answer.documents : 0);
+    // What nobody declared, but the mission plans to read, is the document and nothing that stands beside it.
+    const mask = isDocumentText(leaf) ? meant : meant & (this.#state.explicit_sources | LINKED_TEXT);
     // What the mission itself points at is read with a budget of its own, so that others cannot use it up.
     let most =
       titled || extra !== 0 ? this.#limits.max_text_values : this.#limits.max_text_values - this.#texts;

@@ -55,3 +55,23 @@ export function isTitle(leaf: Leaf): boolean {
     (leaf.field?.kind === 'file' || member === 'filename' || member === 'file_name')
   );
 }
+
+const BODY_MEMBERS = new Set(
+  'content contents text body markdown html raw value data output result results lines line stdout document'.split(
+    ' ',
+  ),
+);
+
+/**
+ * Whether a text is the document itself: a plain text, or the member of a record that holds it. A note or a comment
+ * beside it is what somebody else put there.
+ */
+export function isDocumentText(leaf: Leaf): boolean {
+  const member = leaf.path.at(-1);
+  if (member === undefined) return true;
+  const words = member
+    .replace(/([a-z])([A-Z])/g, '$1_$2')
+    .toLowerCase()
+    .split(/[_-]/);
+  return BODY_MEMBERS.has(words.at(-1) ?? '');
+}

@@ -1,5 +1,5 @@
 import type { Catalogue, CataloguedAction, Label } from './catalogue.ts';
-import type { DescribedAction } from './describe.ts';
+import { type DescribedAction, MAX_MEMBERS } from './describe.ts';
 import {
   CODE_WORDS,
   CONSEQUENTIAL_NOUNS,
@@ -193,6 +193,7 @@ function entryOf(
           : []),
         ...(entry.default_trust === 'system' ? ['can a visitor write any of what it answers?'] : []),
         ...(action.description === '' ? ['it has no description'] : []),
+        ...(action.parameters.length >= MAX_MEMBERS ? ['it takes more parameters than were read'] : []),
       ],
     },
   };
