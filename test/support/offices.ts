@@ -12,16 +12,7 @@ import {
   type RunningGuard,
 } from '../../src/sdk/resource/create-guard.ts';
 import type { Verdict } from '../../src/sdk/resource/guard.ts';
-import {
-  creation,
-  ERP,
-  inAnHour,
-  type KeyHolder,
-  MAIL,
-  newKey,
-  startBroker,
-  type TestBroker,
-} from './broker.ts';
+import { creation, ERP, type KeyHolder, MAIL, newKey, startBroker, type TestBroker } from './broker.ts';
 
 const FIELDS = [
   { field: 'sender', trust: 'counterparty', kind: 'mail', author: true },
@@ -137,7 +128,7 @@ export async function openOffices(template: Record<string, unknown> = {}): Promi
             intent: {
               goal,
               resources: [ERP, MAIL],
-              expires_at: inAnHour(),
+              expires_at: new Date((sortie.clock.now() + 3600) * 1000).toISOString(),
               needs: [ERP, MAIL].map((resource) => ({ resource, actions: needs, why: 'to do it' })),
             },
           }),
