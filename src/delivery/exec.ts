@@ -18,6 +18,7 @@ import type { Report } from './report.ts';
 export const FAILED = 125;
 /** Ending the mission may take this long; the broker ends it by itself later. */
 const COMPLETE_MAX_MS = 15_000;
+const TOKENLESS_CHECK_SECONDS = 60;
 
 export interface ExecParts {
   readonly file: MissionFile;
@@ -150,9 +151,12 @@ function watch(
     state = mission.state;
     schedule();
   };
+  // Without a token to ask with, each look is an attestation.
+  const tokenless = mission.credentials.every(({ type }) => type !== 'jwt');
+  const every = tokenless ? Math.max(check_every, TOKENLESS_CHECK_SECONDS) : check_every;
   const schedule = () => {
     // A fleet that was started at once does not ask at once.
-    timer = setTimeout(look, check_every * 1000 * (0.8 + 0.4 * Math.random()));
+    timer = setTimeout(look, every * 1000 * (0.8 + 0.4 * Math.random()));
     timer.unref();
   };
   schedule();

@@ -11,10 +11,8 @@ import { type ProofKey, prove } from './proof-key.ts';
 import { spokenFault } from './redact.ts';
 import { type Runtime, readText } from './runtime.ts';
 import {
-  type ActivationAnswer,
   type ManifestAnswer,
   type ReservationAnswer,
-  readActivation,
   readManifest,
   readRefusal,
   readReservation,
@@ -104,7 +102,10 @@ export class BrokerClient {
     return this.#read(() => readToken(text));
   }
 
-  /** `POST /missions/{id}/credentials`: provider credentials made anew. @throws as {@link declare} */
+  /**
+   * `POST /missions/{id}/credentials`: provider credentials made anew; without ids, the mission is only attested.
+   * @throws as {@link declare}
+   */
   async renewCredentials(mission_id: string, ids: readonly string[]): Promise<ManifestAnswer> {
     const text = await this.#ask({
       method: 'POST',
@@ -136,15 +137,15 @@ export class BrokerClient {
     return this.#read(() => readReservation(text));
   }
 
-  /** `POST /token`: takes up a reserved child mission. @throws as {@link declare} */
-  async activate(grant: string, resource: string): Promise<ActivationAnswer> {
+  /** `POST /missions`: takes up a reserved child mission. @throws as {@link declare} */
+  async activate(delegation: string): Promise<ManifestAnswer> {
     const text = await this.#ask({
       method: 'POST',
-      path: '/token',
-      content_type: FORM,
-      body: (evidence) => form({ ...subjectOf(evidence), delegation: grant, resource }),
+      path: '/missions',
+      content_type: 'application/json',
+      body: (evidence) => JSON.stringify({ evidence, delegation }),
     });
-    return this.#read(() => readActivation(text));
+    return this.#read(() => readManifest(text));
   }
 
   /** `GET /missions/{id}`. @throws MissionDenied, BrokerUnavailable */
@@ -158,6 +159,16 @@ export class BrokerClient {
   async complete(mission_id: string, access_token: string): Promise<void> {
     const path = `/missions/${encodeURIComponent(mission_id)}/complete`;
     await this.#ask({ method: 'POST', path, access_token });
+  }
+
+  /** The same with fresh evidence, where no token is at hand. @throws as {@link declare} */
+  async completeAttested(mission_id: string): Promise<void> {
+    await this.#ask({
+      method: 'POST',
+      path: `/missions/${encodeURIComponent(mission_id)}/complete`,
+      content_type: 'application/json',
+      body: (evidence) => JSON.stringify({ evidence }),
+    });
   }
 
   /** The text of a successful answer. */

@@ -47,10 +47,9 @@ export interface Agent {
    * Takes up a child mission that another agent's mission reserved for this one: with this agent's own evidence and its
    * own key. A grant works once, within a minute, for the agent that it names.
    * @param grant from `mission.delegate(...)`, or its `value` as it came over
-   * @param options `resource`: whose token comes first; default the first of the task
    * @throws MissionDenied, AttestationFailed, BrokerUnavailable; TypeError for what is no grant
    */
-  activate(grant: DelegationGrant | string, options?: { readonly resource?: string }): Promise<Mission>;
+  activate(grant: DelegationGrant | string): Promise<Mission>;
   /** Closes every mission that is still held. See `mission.close()`. */
   close(): void;
 }
@@ -114,15 +113,11 @@ export async function connect(options: ConnectOptions): Promise<Agent> {
       });
       return held([...declaration.resources], manifest, asked_at);
     },
-    async activate(grant, options = {}) {
+    async activate(grant) {
       const value = grant instanceof DelegationGrant ? grant.value : grant;
       const resources = resourcesOf(value);
-      const resource = options.resource ?? resources[0] ?? '';
       const asked_at = runtime.now();
-      const first = await broker.activate(value, resource);
-      const manifest = await broker.manifest(first.mission_id, first.value);
-      const tokens = new Map([[resource, { value: first.value, token_type: first.token_type }]]);
-      return held(resources, { ...manifest, narrowed: first.narrowed, tokens }, asked_at);
+      return held(resources, await broker.activate(value), asked_at);
     },
     close() {
       for (const mission of missions) mission.close();

@@ -26,7 +26,12 @@ export interface HeldCredentialsOptions {
   readonly ended: () => void;
   /** Throws once the mission is over. */
   readonly alive: () => void;
+  /** Attests the mission, where no token's renewal does. */
+  readonly attest: () => Promise<void>;
 }
+
+/** No credential has an empty id: what is renewed under it is the mission's attestation. */
+const ATTESTATION = '';
 
 const RENEW_EARLIEST = 0.65;
 const RENEW_SPREAD = 0.15;
@@ -55,6 +60,7 @@ export class HeldCredentials {
       random: options.random,
       deadlines: options.deadlines,
       ended: options.ended,
+      attest_key: ATTESTATION,
     });
   }
 
@@ -120,6 +126,11 @@ export class HeldCredentials {
   }
 
   async #renew(handle: string): Promise<Held> {
+    if (handle === ATTESTATION) {
+      await this.#options.attest();
+      const always = Number.POSITIVE_INFINITY;
+      return { id: '', handle, before_id: null, value: {}, usable_until: always, renew_at: always };
+    }
     const before = this.#descriptors.get(handle);
     if (before === undefined) throw new TypeError('no such credential');
     const asked_at = this.#options.now();

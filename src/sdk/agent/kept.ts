@@ -26,6 +26,8 @@ export interface KeptOptions<Item extends Perishable> {
   /** When the mission has to be attested again at the latest, and when it ends; seconds. */
   readonly deadlines: () => { readonly attest_at: number; readonly end_at: number };
   readonly ended: () => void;
+  /** A key whose renewal attests and makes nothing else anew; without it, any key's renewal has to. */
+  readonly attest_key?: string;
 }
 
 /** After a renewal in the background failed; whoever needs the token asks at once all the same. */
@@ -162,7 +164,8 @@ export class Kept<Item extends Perishable> {
     };
     for (const key of this.#used) consider(key, this.#held.get(key)?.renew_at ?? 0);
     // Any renewal attests; one that is due anyway serves.
-    for (const key of this.#held.keys()) consider(key, attest_at);
+    const { attest_key } = this.#options;
+    for (const key of attest_key === undefined ? this.#held.keys() : [attest_key]) consider(key, attest_at);
     return next;
   }
 

@@ -1,5 +1,5 @@
 /** A running mission as its agent holds it: the manifest, tokens that stay fresh, and calls that carry them. */
-import { type AuthoritySet, type CompiledAuthority, permits } from '../../domain/authority/index.ts';
+import { type AuthoritySet, permits } from '../../domain/authority/index.ts';
 import type { JsonObject } from '../../domain/json.ts';
 import { rfc3339 } from '../../domain/reader.ts';
 import type { BrokerClient } from './broker-client.ts';
@@ -10,7 +10,7 @@ import { type CallDenied, MissionDenied, type MissionEnd, MissionEnded } from '.
 import { guardedFetch } from './guarded-fetch.ts';
 import { HeldCredentials } from './held-credentials.ts';
 import { type HeldToken, HeldTokens } from './held-tokens.ts';
-import { understood } from './local-authority.ts';
+import { ManifestInHand } from './manifest-in-hand.ts';
 import { MissionClock } from './mission-clock.ts';
 import { END_OF_STATE, ENDS, STATE_OF_END } from './mission-end.ts';
 import {
@@ -47,8 +47,7 @@ export class Mission {
   readonly #credentials: HeldCredentials;
   readonly #nonces = new Map<string, string>();
   readonly #listeners = new Listeners();
-  #manifest: ManifestAnswer;
-  #authority: CompiledAuthority;
+  readonly #manifest: ManifestInHand;
   readonly #clock: MissionClock;
   #end: MissionEnd | null = null;
 
@@ -59,8 +58,7 @@ export class Mission {
     this.id = manifest.id;
     this.narrowed = manifest.narrowed;
     this.template = manifest.template;
-    this.#manifest = manifest;
-    this.#authority = understood(manifest.authority);
+    this.#manifest = new ManifestInHand(manifest);
     this.#clock = new MissionClock(parts);
     const { now, random } = parts.runtime;
     const ended = () => this.#finish('mission_expired');
@@ -85,11 +83,12 @@ export class Mission {
       endOf: (seconds) => this.#clock.local(seconds),
       now,
       random,
-      // A token's renewal attests more cheaply; without any, a credential's has to.
+      // Where there is a token, its renewal attests.
       deadlines: () => ({
         attest_at: manifest.tokens.size > 0 ? Number.POSITIVE_INFINITY : this.#clock.attest_at,
         end_at: this.#endsAt(),
       }),
+      attest: () => this.#attest(),
       ended,
       alive: () => this.#requireAlive(),
     });
@@ -105,31 +104,31 @@ export class Mission {
   get state(): AgentMissionState {
     if (this.#end !== null) return STATE_OF_END[this.#end];
     if (this.#parts.runtime.now() >= this.#endsAt()) return 'expired';
-    return this.#manifest.state === 'active' ? 'active' : 'suspended';
+    return this.#manifest.now.state === 'active' ? 'active' : 'suspended';
   }
 
   /** Bumped by every transition and narrowing. */
   get version(): number {
-    return this.#manifest.version;
+    return this.#manifest.now.version;
   }
 
   /** RFC 3339, by the broker's clock. */
   get expires_at(): string {
-    return rfc3339(this.#manifest.expires_at);
+    return rfc3339(this.#manifest.now.expires_at);
   }
 
   /** What the mission may do now: as granted, minus every narrowing so far that this process has seen. */
   get authority(): AuthoritySet {
-    return this.#manifest.authority;
+    return this.#manifest.now.authority;
   }
 
   get limits(): ManifestAnswer['limits'] {
-    return this.#manifest.limits;
+    return this.#manifest.now.limits;
   }
 
   /** What is held, without values, with how long each part outlives a revocation. As of the last manifest. */
   get credentials(): readonly HeldCredential[] {
-    return this.#manifest.credentials;
+    return this.#manifest.now.credentials;
   }
 
   /** What providers made, in the order of the manifest: cloud sessions, logins, secrets. */
@@ -161,7 +160,11 @@ export class Mission {
     if (state !== 'active') return { code: state === 'suspended' ? 'mission_suspended' : 'mission_over' };
     const resource = options.resource ?? this.#onlyResource();
     const now = this.#parts.runtime.now() + this.#clock.ahead;
-    return permits(this.#authority, { action, resource, parameters, context: options.context ?? {} }, now);
+    return permits(
+      this.#manifest.authority,
+      { action, resource, parameters, context: options.context ?? {} },
+      now,
+    );
   }
 
   /**
@@ -217,8 +220,9 @@ export class Mission {
     return new DelegationGrant({ mission_id, to, expires_at: asked_at + expires_in, value: grant });
   }
 
-  /** Reads the manifest from the broker now. @throws as {@link token} */
+  /** Reads the manifest from the broker now; without a token to ask with, by attesting again. @throws as {@link token} */
   async refresh(): Promise<void> {
+    if (this.#tokenless()) return this.#attest();
     const token = await this.#speaking();
     const { generation } = this.#credentials;
     await this.#judged(async () =>
@@ -229,8 +233,12 @@ export class Mission {
   /** The work is done: ends the mission at the broker. Every token of it is refused from then on. */
   async complete(): Promise<void> {
     if (this.#end === 'mission_completed') return;
-    const token = await this.#speaking();
-    await this.#judged(() => this.#parts.broker.complete(this.id, token.value));
+    this.#requireAlive();
+    const { broker } = this.#parts;
+    const token = this.#tokens.live();
+    await this.#judged(() =>
+      token === null ? broker.completeAttested(this.id) : broker.complete(this.id, token.value),
+    );
     this.#finish('mission_completed');
   }
 
@@ -272,6 +280,17 @@ export class Mission {
     return this.#tokens.live() ?? (await this.#token(this.#parts.resources[0] ?? ''));
   }
 
+  /** Nothing but credentials of other systems, or tokens that prove nothing about their holder. */
+  #tokenless(): boolean {
+    this.#requireAlive();
+    return [...this.#parts.manifest.tokens.values()].every(({ token_type }) => token_type !== 'DPoP');
+  }
+
+  async #attest(): Promise<void> {
+    const { generation } = this.#credentials;
+    this.#take(await this.#renewed([]), generation);
+  }
+
   #requireAlive(): void {
     if (this.#end === null && this.#parts.runtime.now() >= this.#endsAt()) this.#finish('mission_expired');
     if (this.#end !== null) throw new MissionEnded(this.id, this.#end);
@@ -290,10 +309,10 @@ export class Mission {
     const answer = await this.#judged(() => broker.renew(this.id, audience));
     const token = this.#clock.held(audience, answer.value, answer.token_type, asked_at);
     this.#clock.attested(asked_at);
-    this.#replaceCredential(token, readTokenFacts(answer.value).exp);
+    this.#manifest.replaceToken(token, readTokenFacts(answer.value).exp);
     // The token says that the mission changed; the manifest says how.
     const { generation } = this.#credentials;
-    if (token.version > this.version || this.#manifest.state !== 'active')
+    if (token.version > this.version || this.#manifest.now.state !== 'active')
       await broker
         .manifest(this.id, answer.value)
         .then((manifest) => this.#take(manifest, generation))
@@ -307,10 +326,15 @@ export class Mission {
   }
 
   async #renewCredential(id: string): Promise<ManifestAnswer> {
-    const asked_at = this.#parts.runtime.now();
-    const manifest = await this.#judged(() => this.#parts.broker.renewCredentials(this.id, [id]));
-    this.#clock.attested(asked_at);
+    const manifest = await this.#renewed([id]);
     this.#take(manifest, null);
+    return manifest;
+  }
+
+  async #renewed(ids: readonly string[]): Promise<ManifestAnswer> {
+    const asked_at = this.#parts.runtime.now();
+    const manifest = await this.#judged(() => this.#parts.broker.renewCredentials(this.id, ids));
+    this.#clock.attested(asked_at);
     return manifest;
   }
 
@@ -325,7 +349,7 @@ export class Mission {
         this.#finish(mission_error as MissionEnd);
         throw new MissionEnded(this.id, mission_error as MissionEnd);
       }
-      if (mission_error === 'mission_suspended') this.#manifest = { ...this.#manifest, state: 'suspended' };
+      if (mission_error === 'mission_suspended') this.#manifest.suspended();
       // Nothing is left at this audience: another token can still tell what is left elsewhere.
       if (cause.reason === 'authority_contained') await this.#retakeManifest();
       throw cause;
@@ -350,46 +374,25 @@ export class Mission {
 
   /** @param generation of the credentials when this manifest was asked for; null for the answer to a renewal */
   #take(manifest: ManifestAnswer, generation: number | null): void {
-    if (this.#end !== null || manifest.version < this.version) return;
-    const before = this.#manifest;
-    this.#manifest = manifest;
-    this.#authority = understood(manifest.authority);
+    if (this.#end !== null) return;
+    const change = this.#manifest.take(manifest);
+    if (change === null) return;
     const end = END_OF_STATE[manifest.state];
     if (end !== undefined) {
       this.#finish(end);
       return;
     }
     if (generation === this.#credentials.generation) this.#credentials.reconcile(manifest);
-    if (before.state !== 'active' && manifest.state === 'active') {
+    if (change.resumed) {
       this.#tokens.retry();
       this.#credentials.retry();
     }
-    const less =
-      JSON.stringify(before.authority) !== JSON.stringify(manifest.authority) ||
-      manifest.expires_at < before.expires_at;
-    if (manifest.version > before.version && less)
-      this.#listeners.emit('narrowed', {
-        version: manifest.version,
-        authority: manifest.authority,
-        expires_at: rfc3339(manifest.expires_at),
-        before: {
-          version: before.version,
-          authority: before.authority,
-          expires_at: rfc3339(before.expires_at),
-        },
-      });
-  }
-
-  #replaceCredential({ id, audience }: HeldToken, exp: number): void {
-    const credentials = this.#manifest.credentials.map((held) =>
-      held.type === 'jwt' && held.audience === audience ? { ...held, id, expires_at: rfc3339(exp) } : held,
-    );
-    this.#manifest = { ...this.#manifest, credentials };
+    if (change.narrowed !== null) this.#listeners.emit('narrowed', change.narrowed);
   }
 
   /** Seconds, this machine's clock. */
   #endsAt(): number {
-    return this.#clock.local(this.#manifest.expires_at);
+    return this.#clock.local(this.#manifest.now.expires_at);
   }
 
   #onlyResource(): string {

@@ -69,12 +69,6 @@ export interface TokenAnswer {
   readonly expires_in: number;
 }
 
-/** The first token of a child mission. */
-export interface ActivationAnswer extends TokenAnswer {
-  readonly mission_id: string;
-  readonly narrowed: readonly Narrowed[];
-}
-
 /** A child mission that waits for its agent. */
 export interface ReservationAnswer {
   readonly grant: string;
@@ -162,16 +156,6 @@ export function readToken(text: string): TokenAnswer {
     value: textOf(body['access_token'], 'access_token'),
     token_type: tokenTypeOf(body['token_type']),
     expires_in: numberOf(body['expires_in'], 'expires_in'),
-  };
-}
-
-/** @throws UnexpectedAnswer */
-export function readActivation(text: string): ActivationAnswer {
-  const body = objectOf(parsed(text), 'the body');
-  return {
-    ...readToken(text),
-    mission_id: textOf(body['mission_id'], 'mission_id'),
-    narrowed: narrowedOf(body),
   };
 }
 

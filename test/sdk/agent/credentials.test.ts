@@ -209,3 +209,36 @@ describe('a provider credential', () => {
       expect(refused.message).toContain('vault_secret could not be handed out');
     }, ONE_ATTEMPT));
 });
+
+describe('a mission that holds credentials of other systems and not one token', () => {
+  const VAULT = 'https://vault.example.com';
+  const tokenless = (agent: Agent) =>
+    agent.declare({
+      goal: 'Read a secret',
+      resources: [VAULT],
+      lifetime_seconds: 3000,
+      authorization_details: [
+        { type: 'vault_secret', server: 'main', role: 'reader', paths: ['database/creds/readonly'] },
+      ],
+    });
+
+  test('is looked at and completed', () =>
+    withAgent(async (agent) => {
+      const mission = await tokenless(agent);
+      const value = await mission.credential('vault_secret').value();
+      await mission.refresh();
+      expect(mission.state).toBe('active');
+      await expect(mission.token(VAULT)).rejects.toThrow(MissionDenied);
+      await mission.complete();
+      expect(mission.state).toBe('completed');
+      await until(() => !works(value), 'it is revoked');
+    }));
+
+  test('learns that it was revoked', () =>
+    withAgent(async (agent) => {
+      const mission = await tokenless(agent);
+      await world.sortie.admin('POST', `/missions/${mission.id}/revoke`, { reason: 'incident' });
+      await expect(mission.refresh()).rejects.toThrow(MissionEnded);
+      expect(mission.state).toBe('revoked');
+    }));
+});

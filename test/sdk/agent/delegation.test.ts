@@ -72,7 +72,7 @@ test('the grant travels as text, and is not in logs', async () => {
   const signature = grant.value.split('.')[2] ?? '';
   for (const shown of [JSON.stringify(grant), inspect(grant, { depth: 9, showHidden: true }), `${grant}`])
     expect(shown).not.toContain(signature);
-  const child = await (await agentNamed('reader')).activate(grant.value, { resource: ERP });
+  const child = await (await agentNamed('reader')).activate(grant.value);
   expect(child.state).toBe('active');
   const renewed = await (async () => {
     sortie.clock.ahead += 310;

@@ -13,8 +13,11 @@ export interface BrokerWithSecrets {
   close(): Promise<void>;
 }
 
-/** Secrets live for `max_ttl_seconds`. */
-export async function startWithSecrets(max_ttl_seconds: number): Promise<BrokerWithSecrets> {
+/** Secrets live for `max_ttl_seconds`. @param template over the usual one */
+export async function startWithSecrets(
+  max_ttl_seconds: number,
+  template: Record<string, unknown> = {},
+): Promise<BrokerWithSecrets> {
   let url = '';
   let jwks: JSONWebKeySet = { keys: [] };
   const role = {
@@ -36,6 +39,7 @@ export async function startWithSecrets(max_ttl_seconds: number): Promise<BrokerW
   });
   const sortie = await startBroker({
     template: {
+      ...template,
       ceiling: [
         ...TEMPLATE.ceiling,
         { type: 'mission_resource_access', resource: VAULT_AUDIENCE, actions: ['login'] },

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ERP, MAIL, startBroker, type TestBroker } from '../../support/broker.ts';
+import { startWithSecrets } from './secrets.ts';
 import { agentAt, claimsOf, evidenceOf, until } from './support.ts';
 
 let sortie: TestBroker;
@@ -37,4 +38,26 @@ test('a mission that is over is told even while nobody calls', async () => {
   expect(ends.sort()).toEqual(['mission_expired', 'mission_revoked']);
   expect(short.state).toBe('expired');
   agent.close();
+});
+
+test('a mission without any token stays attested, and its credential is left alone', async () => {
+  const world = await startWithSecrets(600, { token_ttl: '2s', attest_every: '4s' });
+  const evidence = evidenceOf(world.sortie);
+  const agent = await agentAt(world.sortie, { evidence });
+  const mission = await agent.declare({
+    goal: 'Wait',
+    resources: ['https://vault.example.com'],
+    lifetime_seconds: 600,
+    authorization_details: [
+      { type: 'vault_secret', server: 'main', role: 'reader', paths: ['database/creds/readonly'] },
+    ],
+  });
+  const { id } = mission.credential('vault_secret');
+  await until(() => evidence.presented >= 4, 'it is attested again and again');
+  const record = await world.sortie.admin('GET', `/missions/${mission.id}`);
+  expect(record.body['state']).toBe('active');
+  expect(mission.credential('vault_secret').id).toBe(id);
+  expect(world.vault.alive()).toBe(1);
+  agent.close();
+  await world.close();
 });
