@@ -172,6 +172,60 @@ describe('max_calls', () => {
     expect([later.status, later.body.mission_error]).toEqual([400, 'limit_exhausted']);
   });
 
+  test('comes back to its audience when every process has told what it did not spend, and only then', async () => {
+    const broker = await start({ config: counting(2) });
+    const pair = [await guarded(broker, 'one'), await guarded(broker, 'two')] as const;
+    broker.clock.ahead = YOUNGER_SECONDS;
+    const { key, body } = await create(broker, { max_calls: 100 });
+    const left = async () =>
+      (await broker.holder(key, 'GET', `/missions/${body.mission_id}`, { token: body.access_token })).body[
+        'limits'
+      ] as { max_calls: { left: number; audiences: readonly unknown[] } };
+    const given = (read(body.access_token).claims['limits'] as { max_calls: number }).max_calls;
+    expect(given).toBe(6);
+    expect((await call(pair[0], key, body.access_token)).permitted).toBe(true);
+    expect((await left()).max_calls.left).toBe(94);
+    // Both hear that the broker is past the token's birth; then one of them ends, and after it the other.
+    const born = read(body.access_token).claims['iat'] as number;
+    const heard = (running: RunningGuard) => running.health().revocation_age_seconds < 0.5;
+    while (Date.now() / 1000 + YOUNGER_SECONDS < born + 1.5 || !pair.every(heard))
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    await pair[0].close();
+    expect((await left()).max_calls.left).toBe(96);
+    // Whoever has told spends no more of it.
+    expect((await call(pair[0], key, body.access_token)).permitted).toBe(false);
+    await pair[1].close();
+    expect((await left()).max_calls).toMatchObject({
+      left: 99,
+      audiences: [{ audience: ERP, held: 1, left: 99 }],
+    });
+  });
+
+  test('is settled by nobody but those who count, and only in their own name', async () => {
+    const broker = await start({ config: counting(1) });
+    const { body } = await create(broker, { max_calls: 100 });
+    const { claims } = read(body.access_token);
+    const say = async (statement: JsonObject, assertion: string) => {
+      const answer = await fetch(`${broker.url}/settlements`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${assertion}`, 'content-type': 'application/json' },
+        body: JSON.stringify(statement),
+      });
+      return [answer.status, await answer.json()] as const;
+    };
+    const through = (claims['exp'] as number) + 1;
+    const statement = { run_id: 'r', since: 0, alive_at: through, from: 0, through, spent: [] };
+    // Another audience's verifier speaks of its own tokens alone.
+    expect(await say(statement, await broker.assertion('mail'))).toEqual([
+      200,
+      { settled: 0, repeated: false },
+    ]);
+    expect((await say(statement, 'nobody'))[0]).toBe(401);
+    expect((await say({ ...statement, spent: 1 }, await broker.assertion()))[0]).toBe(400);
+    expect(await say(statement, await broker.assertion())).toEqual([200, { settled: 1, repeated: false }]);
+    expect(await say(statement, await broker.assertion())).toEqual([200, { settled: 0, repeated: false }]);
+  });
+
   test('of the template holds where the agent declares none, and the smaller one counts', async () => {
     const broker = await start({ config: counting(1), template: { limits: { max_calls: 100 } } });
     const silent = await create(broker, {});
