@@ -224,6 +224,8 @@ async function open(
       ceiling: [...catalogues].map(([suite, { actions }]) => entryOf(audienceOf(suite), [...actions.keys()])),
       token_ttl: '15m',
       lifetime: '1h',
+      // What is measured is each judgement: a mission that is suspended by the first would hide all later ones.
+      behaviour: { responses: { stray_effect: 'observe' } },
     }),
   );
   const config = join(folder, 'broker.yaml');
