@@ -242,3 +242,27 @@ describe('a mission that holds credentials of other systems and not one token', 
       expect(mission.state).toBe('revoked');
     }));
 });
+
+test('a sub-agent gets its own credential of another system, which ends with the parent', () =>
+  withAgent(async (coordinator) => {
+    const parent = await coordinator.declare(TASK);
+    const own = await parent.credential('vault_secret').value();
+    const grant = await parent.delegate({
+      to: 'agents/reader',
+      goal: 'Read a secret',
+      resources: [ERP],
+      lifetime_seconds: 600,
+    });
+    await withAgent(
+      async (reader) => {
+        const child = await reader.activate(grant);
+        const value = await child.credential('vault_secret').value();
+        expect(loginOf(value)).not.toEqual(loginOf(own));
+        expect(works(value)).toBe(true);
+        expect(await child.token(ERP)).toContain('.');
+        await parent.complete();
+        await until(() => !works(value) && !works(own), 'both are revoked');
+      },
+      { evidence: evidenceOf(world.sortie, { sub: 'reader', run: 'sub-agent' }) },
+    );
+  }));

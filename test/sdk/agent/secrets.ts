@@ -1,6 +1,6 @@
 /** A broker whose missions get a secret of an emulated Vault besides their tokens. */
 import type { JSONWebKeySet } from 'jose';
-import { startBroker, TEMPLATE, type TestBroker } from '../../support/broker.ts';
+import { ERP, startBroker, TEMPLATE, type TestBroker } from '../../support/broker.ts';
 import { startVaultEmulator, type VaultEmulator } from '../../support/vault-emulator.ts';
 
 const VAULT_AUDIENCE = 'https://vault.example.com';
@@ -42,6 +42,12 @@ export async function startWithSecrets(
       ...template,
       ceiling: [
         ...TEMPLATE.ceiling,
+        {
+          type: 'mission_resource_access',
+          resource: ERP,
+          actions: ['invoices.read'],
+          delegation: { max_depth: 1, allowed_delegates: [{ sub_profile: 'ai_agent' }] },
+        },
         { type: 'mission_resource_access', resource: VAULT_AUDIENCE, actions: ['login'] },
         {
           type: 'vault_secret',
@@ -49,6 +55,7 @@ export async function startWithSecrets(
           role: 'reader',
           paths: ['database/creds/readonly'],
           max_ttl_seconds,
+          delegation: { max_depth: 1, allowed_delegates: [{ sub_profile: 'ai_agent' }] },
         },
       ],
     },
