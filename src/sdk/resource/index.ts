@@ -1,5 +1,6 @@
 /** `@sortie/resource`: checks every call of a resource server against its mission, in process. */
 export type { Alarm, AlarmKind } from './alarm.ts';
+export { AnswerMeter, type ByteAllowance } from './answer-meter.ts';
 export type { VerifierIdentity } from './broker-client.ts';
 export type { GuardedCall } from './call.ts';
 export { type CreateGuardOptions, createGuard, type GuardHealth, type RunningGuard } from './create-guard.ts';
