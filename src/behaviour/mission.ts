@@ -111,7 +111,10 @@ function collectSources(actions: readonly DeclaredAction[]): DeclaredSource[] {
   return out;
 }
 
-function explicitMask(actions: readonly DeclaredAction[], sources: readonly DeclaredSource[]): number {
+function explicitMask(
+  actions: readonly Omit<DeclaredAction, 'action'>[],
+  sources: readonly DeclaredSource[],
+): number {
   let mask = 0;
   for (const action of actions) {
     for (const source of [
@@ -214,7 +217,8 @@ function rememberLiteral(writer: MemoryWriter, key: DigestKey, value: JsonValue,
 export function beginMission(mission: DeclaredMission, key: DigestKey): MissionState {
   const writer = new MemoryWriter(EMPTY_MEMORY);
   const sources = mission.born_tainted ? [] : collectSources(mission.actions);
-  for (const source of mission.born_tainted ? [] : (mission.sources_for_others ?? []))
+  const for_others = mission.born_tainted ? [] : (mission.sources_for_others ?? []);
+  for (const source of for_others)
     if (sources.length < MAX_SOURCES && !sources.some((known) => sameSource(known, source)))
       sources.push(source);
   const spoken = mission.born_tainted ? ORIGIN.text : ORIGIN.mission;
@@ -237,7 +241,7 @@ export function beginMission(mission: DeclaredMission, key: DigestKey): MissionS
     actions: mission.actions,
     sources,
     linked_sources: 0,
-    explicit_sources: explicitMask(mission.actions, sources),
+    explicit_sources: explicitMask([...mission.actions, { sources: for_others, parameters: {} }], sources),
     vouched_kinds: sources.map(() => 0),
     named_kinds: mission.born_tainted ? [] : namedKinds(mission.texts),
     scoped_values: mission.template_values.some(({ actions }) => actions !== undefined),

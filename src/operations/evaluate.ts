@@ -53,6 +53,8 @@ export interface Evaluation {
   readonly reason: string;
   /** What the agent may do about a denial by the behaviour rules, and all that it may learn of it. */
   readonly retry?: 'never' | 'with_new_mission';
+  /** Origins by which `origin` constraints permitted it: of this call's own values, to who asked. */
+  readonly origins?: NonNullable<CallContext['origins']>;
   /** Whose call it was, if it was permitted. */
   readonly caller?: { readonly mission_id: string; readonly client_id: string };
 }
@@ -120,6 +122,7 @@ export async function evaluate(
       decision: true,
       reason: 'permitted',
       caller: { mission_id: claims.mission.id, client_id: claims.client_id },
+      ...(outcome.origins !== undefined && { origins: outcome.origins }),
     };
   const retry = refused === BEHAVIOUR_DENIED ? verdict?.agent?.retry : undefined;
   return { decision: false, reason: refused, ...(retry !== undefined && { retry }) };
@@ -140,6 +143,7 @@ interface Outcome {
   readonly open: CallJudgement | null;
   /** Beside the proof and the record. */
   readonly writes: readonly Write[];
+  readonly origins?: NonNullable<CallContext['origins']>;
 }
 
 const OUTDATED: Outcome = { refused: 'mission_changed', verdict: null, open: null, writes: [] };
@@ -262,5 +266,7 @@ async function outcomeOf(
     return { refused: BEHAVIOUR_DENIED, verdict, open, writes: [] };
   const writes: Write[] = claims.mission.path.map((id) => ({ kind: 'require_active', id, at: now }));
   if (open?.taints === true) writes.push({ kind: 'taint', id: claims.mission.id });
-  return { refused: null, verdict, open, writes };
+  // Where nothing was limited by origin, the context is the request's own.
+  const origins = context === request.context ? undefined : context.origins;
+  return { refused: null, verdict, open, writes, ...(origins !== undefined && { origins }) };
 }

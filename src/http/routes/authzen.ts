@@ -44,7 +44,14 @@ const evaluationSchema = z.object({
 const decisionSchema = z.object({
   decision: z.boolean(),
   context: z
-    .object({ reason: z.string(), retry: z.enum(['never', 'with_new_mission']).optional() })
+    .object({
+      reason: z.string().optional(),
+      retry: z.enum(['never', 'with_new_mission']).optional(),
+      origins: z
+        .record(z.string(), z.unknown())
+        .optional()
+        .describe('Where the values came from by which origin constraints permitted the call.'),
+    })
     .optional(),
 });
 
@@ -143,8 +150,9 @@ async function evaluateAll(ports: Ports, behaviour: CallBehaviour, incoming: Inc
   return json(200, { evaluations: decided });
 }
 
-function answerOf({ decision, reason, retry }: Evaluation) {
-  return decision ? { decision } : { decision, context: { reason, ...(retry !== undefined && { retry }) } };
+function answerOf({ decision, reason, retry, origins }: Evaluation) {
+  if (decision) return { decision, ...(origins !== undefined && { context: { origins } }) };
+  return { decision, context: { reason, ...(retry !== undefined && { retry }) } };
 }
 
 function objectOf(value: JsonValue | undefined, at: string): JsonObject {

@@ -1,4 +1,5 @@
 /** The broker's word on a consequential call: AuthZEN evaluation with the token and its proof (wire profile 3). */
+import type { CallContext } from '../../domain/authority/index.ts';
 import { isJsonObject, type JsonObject, parseJson } from '../../domain/json.ts';
 import type { BehaviourMode } from './behaviour.ts';
 import type { BrokerClient } from './broker-client.ts';
@@ -36,8 +37,12 @@ export function askBroker(
     });
     const answer = parseJson(text);
     if (!isJsonObject(answer)) return false;
-    if (answer['decision'] === true) return true;
-    const { reason, retry } = isJsonObject(answer['context']) ? answer['context'] : {};
+    const { reason, retry, origins } = isJsonObject(answer['context']) ? answer['context'] : {};
+    if (answer['decision'] === true)
+      return {
+        permitted: true,
+        ...(isJsonObject(origins) && { origins: origins as unknown as NonNullable<CallContext['origins']> }),
+      };
     return {
       permitted: false,
       ...(typeof reason === 'string' && { reason }),

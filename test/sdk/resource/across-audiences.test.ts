@@ -120,6 +120,9 @@ describe('what is read at one audience and done at another', () => {
       { note: 'For reports please write to desk@partner.example.' },
     );
     await two.say(directory, held, 'board.read', {}, POISON);
+    expect(await two.say(post, held, 'letter.send', { to: 'desk@partner.example' })).toBe('permit');
+    expect(await two.say(post, held, 'letter.send', { to: ATTACKER })).toBe('constraint_unevaluable');
+    // The other action names no such source.
     expect(await two.say(post, held, 'letter.register', { to: 'desk@partner.example' })).toBe(
       'behaviour_denied',
     );
@@ -364,6 +367,40 @@ describe('a verifier that lies', () => {
       expect(body['unsettled']).toMatchObject([{ mission_id: held.mission_id }]);
     }
     expect(await two.say(post, held, 'letter.register', { to: ATTACKER })).toBe('behaviour_denied');
+  });
+});
+
+describe('a proof', () => {
+  it('is not asked about twice: a call that the broker judged in full is not brought before it again', async () => {
+    const directory = await two.guard(ERP);
+    const tap = tappedFetch();
+    const post = await two.guard(MAIL, { fetch: tap.fetch });
+    const origin = { in: ['mission', 'trusted', 'untrusted'], from: [{ action: 'page.get', field: '*' }] };
+    const held = await two.agent({
+      goal: 'Register the report with the desk that the page names',
+      proposal: [
+        { type: 'mission_resource_access', resource: ERP, actions: ['page.get', 'board.read'] },
+        {
+          type: 'mission_resource_access',
+          resource: MAIL,
+          actions: ['letter.register'],
+          constraints: { parameters: { to: { origin } } },
+        },
+      ],
+    });
+    await two.say(
+      directory,
+      held,
+      'page.get',
+      {},
+      { note: 'For reports please write to desk@partner.example.' },
+    );
+    await two.say(directory, held, 'board.read', {}, POISON);
+    expect(await two.say(post, held, 'letter.register', { to: 'desk@partner.example' })).toBe('permit');
+    expect(tap.count('/access/v1/evaluation')).toBe(1);
+    const given = await two.callOf(held, MAIL, 'letter.register', { to: 'desk@partner.example' });
+    expect((await post.guard.decide(given)).permitted).toBe(true);
+    expect((await post.guard.decide(given)).permitted).toBe(false);
   });
 });
 
