@@ -134,6 +134,25 @@ test('descendants of every depth count against the root, ended ones too', async 
   expect((await reserve(broker, child)).body.mission_denial_reason).toBe('delegation_not_permitted');
 });
 
+test('a line of missions is eight long, and the ninth is not reserved', async () => {
+  const broker = await start({});
+  let last = await root(broker);
+  const line = [last.id];
+  for (let depth = 1; depth < 8; depth++) {
+    last = await childOf(broker, last);
+    line.push(last.id);
+    expect((decodeJwt(last.token)['mission'] as { path: string[] }).path).toEqual(line);
+  }
+  expect((await reserve(broker, last)).body).toMatchObject({
+    error: 'access_denied',
+    mission_denial_reason: 'delegation_not_permitted',
+  });
+  const [first] = line;
+  const { body } = await broker.admin('POST', `/missions/${first}/revoke`, { reason: 'test' });
+  expect(body['cascaded']).toEqual(line.slice(1));
+  expect((await renew(broker, last)).body.mission_error).toBe('mission_revoked');
+});
+
 test('max_derivations of a root holds for its whole tree', async () => {
   const broker = await start({ max_derivations: 4 });
   const above = await root(broker);
