@@ -1,37 +1,11 @@
 /** Provider entries member by member: what is compared, what is joined, and how a refusal names it. */
 import { describe, expect, it } from 'vitest';
 import type { EntryType } from '../../../../src/domain/authority/entry_type.ts';
-import type { Refusal } from '../../../../src/domain/authority/model.ts';
 import { awsSession } from '../../../../src/domain/authority/types/aws_session.ts';
-import { githubInstallationToken } from '../../../../src/domain/authority/types/github_installation_token.ts';
-import { kubernetesToken } from '../../../../src/domain/authority/types/kubernetes_token.ts';
 import { postgresRole } from '../../../../src/domain/authority/types/postgres_role.ts';
 import { vaultSecret } from '../../../../src/domain/authority/types/vault_secret.ts';
-import type { Denied } from '../../../../src/domain/denial.ts';
-import type { JsonObject, JsonValue } from '../../../../src/domain/json.ts';
-
-const list = (length: number, item: (index: number) => JsonValue) =>
-  Array.from({ length }, (_, index) => item(index));
-
-/** One type with a good entry: reading, comparing and joining changes of it. */
-function of<E extends JsonObject>(type: EntryType<never>, good: E) {
-  const entry = (change: JsonObject) => ({ ...good, ...change }) as never;
-  return {
-    read: (change: JsonObject): string => {
-      try {
-        type.parse(entry(change), 'e');
-      } catch (error) {
-        return (error as Denied).private_reason;
-      }
-      return 'accepted';
-    },
-    within: (a: JsonObject, b: JsonObject): Refusal | null => type.within(entry(a), entry(b)),
-    both: (a: JsonObject, b: JsonObject): unknown => type.intersect(entry(a), entry(b)),
-    normal: (change: JsonObject): unknown => type.normalize(entry(change)),
-    place: (change: JsonObject) => type.resourceOf?.(entry(change)),
-    words: (change: JsonObject) => type.describe?.(entry(change)),
-  };
-}
+import type { JsonObject } from '../../../../src/domain/json.ts';
+import { list, of } from './members.ts';
 
 describe('aws_session', () => {
   const role = 'arn:aws:iam::123456789012:role/reader';
@@ -349,76 +323,6 @@ describe('a name', () => {
   });
 });
 
-describe('kubernetes_token', () => {
-  const good = {
-    type: 'kubernetes_token',
-    cluster: 'a',
-    namespace: 'jobs',
-    service_account: 'runner',
-    audiences: ['https://a', 'https://b'],
-  };
-  const kubernetes = of(kubernetesToken as unknown as EntryType<never>, good);
-
-  it.each(['cluster', 'namespace', 'service_account'])('is of one %s', (key) => {
-    const refusal = { code: 'resource_not_covered', key, value: 'x', allowed: (good as JsonObject)[key] };
-    expect(kubernetes.within({ [key]: 'x' }, {})).toStrictEqual(refusal);
-    expect(kubernetes.both({ [key]: 'x' }, {})).toStrictEqual({ refusal });
-  });
-
-  it('is for no audience that the other side has not', () => {
-    expect(kubernetes.within({ audiences: ['https://b'] }, {})).toBeNull();
-    expect(kubernetes.within({ audiences: ['https://c'] }, {})).toMatchObject({
-      key: 'audiences',
-      value: 'https://c',
-    });
-    expect(kubernetes.both({ audiences: ['https://c', 'https://b', 'https://a'] }, {})).toStrictEqual({
-      entry: good,
-    });
-    expect(kubernetes.both({ audiences: ['https://c'] }, {})).toStrictEqual({
-      refusal: { code: 'member_broader', key: 'audiences', value: ['https://c'], allowed: good.audiences },
-    });
-    expect(kubernetes.normal({ audiences: ['https://b', 'https://a'], max_ttl_seconds: 9 })).toStrictEqual({
-      ...good,
-      max_ttl_seconds: 9,
-    });
-  });
-
-  it('is of names that change no path', () => {
-    for (const name of [
-      '-a',
-      'a-',
-      'A',
-      'a_b',
-      'a/b',
-      '..',
-      'a..b',
-      '.a',
-      'a.',
-      'é',
-      'a.-b',
-      'a-.b',
-      'a.b.C',
-    ])
-      expect(kubernetes.read({ service_account: name }), name).toBe(
-        'e.service_account: must be a name as Kubernetes takes it',
-      );
-    for (const name of ['a', 'a-b', '0', 'a.b', 'system-9.x', 'a'.repeat(253)])
-      expect(kubernetes.read({ service_account: name }), name).toBe('accepted');
-    expect(kubernetes.read({ service_account: 'a'.repeat(254) })).toContain('1 to 253');
-    expect(kubernetes.read({ namespace: 'a.b' })).toBe('e.namespace: must be a name as Kubernetes takes it');
-    expect(kubernetes.read({ namespace: 'a'.repeat(63) })).toBe('accepted');
-    expect(kubernetes.read({ namespace: 'a'.repeat(64) })).toContain('1 to 63');
-    expect(kubernetes.read({ max_ttl_seconds: 0 })).toContain('e.max_ttl_seconds: ');
-  });
-
-  it('has a place and words', () => {
-    expect(kubernetes.place({})).toBe('kubernetes://a/jobs/runner');
-    expect(kubernetes.words({})).toBe(
-      'Allows a token of service account jobs/runner on a for https://a, https://b.',
-    );
-  });
-});
-
 describe('postgres_role', () => {
   const grant = (schema: string, tables: string[], privileges: string[]) => ({ schema, tables, privileges });
   const good = {
@@ -521,77 +425,5 @@ describe('postgres_role', () => {
     expect(postgres.words(grants(grant('public', ['a', '*'], ['SELECT'])))).toBe(
       'Allows a login to database erp on main that may SELECT public.a, SELECT every table of public.',
     );
-  });
-});
-
-describe('github_installation_token', () => {
-  const good = {
-    type: 'github_installation_token',
-    app: 'bot',
-    installation_id: 7,
-    repositories: ['a', 'b'],
-    permissions: { contents: 'write', issues: 'read' },
-  };
-  const github = of(githubInstallationToken as unknown as EntryType<never>, good);
-  const { repositories: _, ...unplaced } = good;
-  const byId = of(githubInstallationToken as unknown as EntryType<never>, {
-    ...unplaced,
-    repository_ids: [1, 2],
-  });
-
-  it.each([
-    ['app', 'other', 'bot'],
-    ['installation_id', 8, 7],
-  ])('is of one %s', (key, value, allowed) => {
-    const refusal = { code: 'resource_not_covered', key, value, allowed };
-    expect(github.within({ [key]: value }, {})).toStrictEqual(refusal);
-    expect(github.both({ [key]: value }, {})).toStrictEqual({ refusal });
-  });
-
-  it('is of no repository that the other side has not, and never compares names with numbers', () => {
-    expect(github.within({ repositories: ['b'] }, {})).toBeNull();
-    const refusal = { code: 'member_broader', key: 'repositories', value: 'c', allowed: ['a', 'b'] };
-    expect(github.within({ repositories: ['a', 'c'] }, {})).toStrictEqual(refusal);
-    expect(github.both({ repositories: ['c'] }, {})).toStrictEqual({ refusal });
-    expect(github.both({ repositories: ['c', 'b', 'a'] }, {})).toStrictEqual({ entry: good });
-    const type = githubInstallationToken as unknown as EntryType<never>;
-    const numbered = { ...unplaced, repository_ids: [1, 2] } as never;
-    const mixed = { code: 'member_broader', key: 'repository_ids', value: [1, 2], allowed: ['a', 'b'] };
-    expect(type.within(numbered, good as never)).toStrictEqual(mixed);
-    expect(type.intersect(numbered, good as never)).toStrictEqual({ refusal: mixed });
-    expect(byId.both({ repository_ids: [10, 2, 1] }, { repository_ids: [1, 10, 2] })).toMatchObject({
-      entry: { repository_ids: [1, 2, 10] },
-    });
-  });
-
-  it('allows no level above that of the other side', () => {
-    expect(github.within({ permissions: { contents: 'read' } }, {})).toBeNull();
-    expect(github.within({ permissions: { contents: 'admin' } }, {})).toStrictEqual({
-      code: 'member_broader',
-      key: 'permissions',
-      value: { contents: 'admin' },
-      allowed: { contents: 'write' },
-    });
-    expect(github.within({ permissions: { checks: 'read' } }, {})).toStrictEqual({
-      code: 'member_broader',
-      key: 'permissions',
-      value: { checks: 'read' },
-    });
-    expect(github.within({ permissions: JSON.parse('{"constructor":"read"}') }, {})).toMatchObject({
-      key: 'permissions',
-    });
-    expect(
-      github.both({ permissions: { issues: 'write', contents: 'read', checks: 'read' } }, {}),
-    ).toStrictEqual({
-      entry: { ...good, permissions: { contents: 'read', issues: 'read' } },
-    });
-    expect(github.both({ permissions: { checks: 'read' } }, {})).toStrictEqual({
-      refusal: {
-        code: 'member_broader',
-        key: 'permissions',
-        value: { checks: 'read' },
-        allowed: good.permissions,
-      },
-    });
   });
 });
