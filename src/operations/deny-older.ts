@@ -89,7 +89,7 @@ export async function denyOlder(ports: Ports, request: DenyOlderRequest): Promis
   // Asked for on record first: whatever happens next, somebody can see who did it.
   const asked = await recordAsked(ports, request, missions, issued_before, now);
   const { seconds, why } = await deny(provider, request.target, asked.issued_before, now, false);
-  await end(ports, request, leases, asked.issued_before, { seconds, why });
+  await end(ports, request, asked.issued_before, { seconds, why });
   return {
     ...answer,
     repeated: asked.repeated,
@@ -198,11 +198,12 @@ async function deny(
 /** What was delivered before is dead now, and says so; what is under way must not become live. */
 async function end(
   ports: Ports,
-  { actor, reason }: DenyOlderRequest,
-  leases: readonly LeaseRecord[],
+  { type: of, target, actor, reason }: DenyOlderRequest,
   issued_before: number,
   residual: { readonly seconds: number; readonly why: string },
 ): Promise<void> {
+  // Once more: what was made since the first look, and before the time, is dead too.
+  const leases = await ports.store.openLeases(of, target, MAX_LEASES);
   const older = leases.filter((lease) => lease.created_at < issued_before);
   for (let at = 0; at < older.length; at += BATCH)
     await Promise.all(
