@@ -87,7 +87,10 @@ async function declare({ file, report, connect: options }: ExecParts): Promise<M
     ...(template !== undefined && { template_id: template }),
   } as unknown as Declaration);
   const { id, expires_at, credentials, narrowed } = mission;
-  report('mission', `mission ${id} until ${expires_at}, with ${credentials.length} credentials`, {
+  const holds = credentials.map(
+    ({ type, audience }) => `${type === 'jwt' ? 'a token' : type} for ${audience}`,
+  );
+  report('mission', `mission ${id} until ${expires_at} holds ${holds.join(', ')}`, {
     mission_id: id,
     expires_at,
     template: mission.template.id,
@@ -189,7 +192,7 @@ async function complete(mission: Mission, report: Report): Promise<void> {
     );
     report(
       'completed',
-      `mission ${mission.id} is over: its credentials are revoked${residual === 0 ? '' : `; the slowest works ${residual} s longer at worst`}`,
+      `mission ${mission.id} is over, its credentials are revoked${residual === 0 ? '' : ` (where that is heard late, within ${residual} s)`}`,
       { mission_id: mission.id, residual_seconds: residual },
     );
   } catch (cause) {

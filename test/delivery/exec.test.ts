@@ -1,9 +1,11 @@
 /** One command under one mission: real processes, a real broker, an emulated Vault. */
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { pythonHas } from '../foreign/python.ts';
 import { type BrokerWithSecrets, startWithSecrets } from '../sdk/agent/secrets.ts';
-import { ERP } from '../support/broker.ts';
+import { ERP, MAIL } from '../support/broker.ts';
 import { eventually, missionFile, node, type Place, startPlace, stateOf } from './support.ts';
 
 let world: BrokerWithSecrets;
@@ -168,6 +170,25 @@ describe('signals', () => {
     },
   );
 
+  test.skipIf(!pythonHas('Ctrl-C on a terminal', 'pty'))(
+    'Ctrl-C reaches a command in the foreground once, not twice',
+    async () => {
+      const run = await exec(
+        {},
+        node(`
+          let presses = 0;
+          process.on('SIGINT', () => { console.log('press', ++presses); setTimeout(() => process.exit(9), 500); });
+          console.log('ready'); setInterval(() => {}, 1000);
+        `),
+        { under: ['python3', fileURLToPath(new URL('press.py', import.meta.url))] },
+      );
+      expect(await run.exited).toBe(9);
+      expect(run.said.out).toContain('press 1');
+      expect(run.said.out).not.toContain('press 2');
+      expect(run.said.out).toContain('"event":"completed"');
+    },
+  );
+
   test('before the command runs, one ends the run and its mission', async () => {
     const run = await exec(SECRET_FILE, node(WAITING));
     await eventually(() => run.events().some(({ event }) => event === 'declaring'), 'it declares', run);
@@ -189,6 +210,47 @@ describe('signals', () => {
     expect(place.left()).toHaveLength(1);
     expect(await (await exec({}, node(''))).exited).toBe(0);
     expect(place.left()).toEqual([]);
+  });
+});
+
+describe('a proxy', () => {
+  test('to a resource that was not declared is refused before the command runs', async () => {
+    const run = await exec(
+      { deliver: { proxies: [{ audience: MAIL, url_in: 'MAIL_URL', secret_in: 'MAIL_KEY' }] } },
+      node('console.log("ran")'),
+    );
+    expect(await run.exited).toBe(125);
+    expect(run.said.out).toBe('');
+    expect(run.said.err).toContain(`${MAIL} is not a resource that this mission declared`);
+    expect(await stateOf(world.sortie, run)).toBe('completed');
+  });
+
+  test("is at the address and with the secret of the command's variables, and gone with the run", async () => {
+    const run = await exec(
+      {
+        deliver: {
+          proxies: [
+            { audience: ERP, url_in: 'ERP_URL', secret_in: 'ERP_KEY' },
+            { audience: ERP, socket_in: 'ERP_SOCKET' },
+          ],
+        },
+      },
+      node(`
+        const { ERP_URL, ERP_KEY, ERP_SOCKET } = process.env;
+        const { request } = require('node:http');
+        const ask = (options) => new Promise((resolve) =>
+          request(ERP_URL + '/a%2fb', options, (answer) => resolve(answer.resume().statusCode)).end());
+        (async () => {
+          const authorization = 'Bearer ' + ERP_KEY;
+          // A path that is refused needs no server behind: whoever is let in is told 400.
+          console.log(await ask({}), await ask({ headers: { authorization } }), await ask({ socketPath: ERP_SOCKET }), ERP_URL);
+        })();
+      `),
+    );
+    expect(await run.exited).toBe(0);
+    const [none, secret, socket, url] = run.said.out.trim().split(' ');
+    expect([none, secret, socket]).toEqual(['403', '400', '400']);
+    await expect(fetch(url ?? '')).rejects.toThrow('fetch failed');
   });
 });
 

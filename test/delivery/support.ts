@@ -28,7 +28,12 @@ export interface Place {
   exec(
     file: Record<string, unknown>,
     command: readonly string[],
-    options?: { readonly env?: Record<string, string>; readonly flags?: readonly string[] },
+    options?: {
+      readonly env?: Record<string, string>;
+      readonly flags?: readonly string[];
+      /** What exec itself is run by. */
+      readonly under?: readonly string[];
+    },
   ): Promise<Run>;
   close(): void;
 }
@@ -54,25 +59,32 @@ export function startPlace(sortie: TestBroker): Place {
     folder,
     runtime,
     left: () => readdirSync(runtime),
-    async exec(file, command, { env = {}, flags = ['--json'] } = {}) {
+    async exec(file, command, { env = {}, flags = ['--json'], under = [] } = {}) {
       run += 1;
       const evidence = join(folder, `evidence-${run}`);
       writeFileSync(evidence, await sortie.evidence({ run: `delivery-${run}` }), { mode: 0o600 });
       const mission = join(folder, `mission-${run}.yaml`);
       writeFileSync(mission, stringify(file));
-      const child = spawn(
+      const [program = '', ...args] = [
+        ...under,
         process.execPath,
-        [SORTIE, 'exec', '--mission', mission, ...flags, '--', ...command],
-        {
-          env: {
-            PATH: process.env['PATH'],
-            XDG_RUNTIME_DIR: runtime,
-            SORTIE_EVIDENCE_FILE: evidence,
-            ...env,
-          },
-          stdio: ['ignore', 'pipe', 'pipe'],
+        SORTIE,
+        'exec',
+        '--mission',
+        mission,
+        ...flags,
+        '--',
+        ...command,
+      ];
+      const child = spawn(program, args, {
+        env: {
+          PATH: process.env['PATH'],
+          XDG_RUNTIME_DIR: runtime,
+          SORTIE_EVIDENCE_FILE: evidence,
+          ...env,
         },
-      );
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
       const said = { out: '', err: '' };
       child.stdout?.setEncoding('utf8').on('data', (text: string) => {
         said.out += text;

@@ -1,6 +1,6 @@
 /** Evidence for one presentation: whatever source the agent was given, bounded in time, its faults made safe to show. */
 import { AttestationFailed } from './errors.ts';
-import { spokenFault } from './redact.ts';
+import { redacted, spokenFault } from './redact.ts';
 
 /** Evidence as presented (wire profile 2.1). */
 export interface PresentedEvidence {
@@ -25,6 +25,13 @@ export interface EvidenceRequest {
  */
 export type EvidenceSource = (request: EvidenceRequest) => Promise<PresentedEvidence>;
 
+/** Our own sources say what to do; those of others are named, too. */
+function faultOf(cause: unknown): string {
+  return cause instanceof Error && cause.name === 'NoEvidenceError'
+    ? redacted(cause.message)
+    : spokenFault(cause);
+}
+
 /** A source that hangs must not hang the mission. */
 const SOURCE_TIMEOUT_MS = 30_000;
 
@@ -41,7 +48,7 @@ export async function presentEvidence(
   try {
     presented = await Promise.race([source(request), late]);
   } catch (cause) {
-    throw new AttestationFailed('evidence_source', `no evidence could be had: ${spokenFault(cause)}`);
+    throw new AttestationFailed('evidence_source', `no evidence could be had: ${faultOf(cause)}`);
   } finally {
     clearTimeout(timer);
   }
