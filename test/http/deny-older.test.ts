@@ -188,6 +188,8 @@ describe.skipIf(!pythonHas('denying older AWS sessions', 'moto.server'))('denyin
     const again = await denyOlder({ event_id });
     expect(again.body).toMatchObject({ repeated: true, issued_before: done.body['issued_before'] });
     expect(await live()).toBe(1);
+    // For another role the same id is another event.
+    expect((await denyOlder({ event_id, role: 'arn:aws:iam::123456789012:role/other' })).status).toBe(404);
     // There is room again.
     const next = await born();
     const { body } = await sortie.admin('POST', `/missions/${next.id}/revoke`, { reason: 'test' });

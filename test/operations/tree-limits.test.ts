@@ -24,7 +24,7 @@ afterEach(async () => {
   sortie = null;
 });
 
-async function start(limits: object, counting = false): Promise<TestBroker> {
+async function start(limits: object, counting = false, more: object = {}): Promise<TestBroker> {
   const delegation = { max_depth: 7 };
   sortie = await startBroker({
     template: {
@@ -33,6 +33,7 @@ async function start(limits: object, counting = false): Promise<TestBroker> {
         ...TEMPLATE.ceiling.slice(1),
       ],
       limits,
+      ...more,
     },
     ...(counting && {
       config: (base: BaseConfig) => ({
@@ -307,6 +308,32 @@ test('nobody who only holds the token of a parent gets through any door', async 
   expect(revoked.status).toBeGreaterThanOrEqual(200);
   expect(await broker.introspect(stolen)).toMatchObject({ active: true });
   expect((await broker.admin('GET', `/missions/${above.id}`)).body['state']).toBe('active');
+});
+
+test('a bearer token passes nothing on, not even in the hands of its mission', async () => {
+  const broker = await start({}, false, { bearer_audiences: [ERP] });
+  const above = await root(broker);
+  expect(decodeJwt(above.token)).not.toHaveProperty('cnf');
+  const answer = await reserve(broker, above);
+  expect(answer.body.error).toBe('invalid_grant');
+  expect(answer.body).not.toHaveProperty('access_token');
+});
+
+test('a token that was revoked, or whose mission is suspended, reserves nothing', async () => {
+  const broker = await start({});
+  const above = await root(broker);
+  await broker.admin('POST', `/missions/${above.id}/suspend`, { reason: 'test' });
+  expect((await reserve(broker, above)).body.mission_error).toBe('mission_suspended');
+  await broker.admin('POST', `/missions/${above.id}/resume`, { reason: 'test' });
+  const grant = await grantOf(broker, above);
+  await broker.holder(above.key, 'POST', '/revoke', { form: { token: above.token } });
+  expect((await reserve(broker, above)).body.error).toBe('invalid_grant');
+  // A block on the parent's agent holds for what it had reserved.
+  await broker.admin('POST', '/blocks', {
+    selector: { kind: 'agent', key: 'agents/reconciler' },
+    reason: 'test',
+  });
+  expect((await activate(broker, grant)).body.mission_denial_reason).toBe('blocked');
 });
 
 test('a parent has nothing of its child: neither its mission, nor its tokens, nor its evidence', async () => {
