@@ -1,6 +1,7 @@
 /**
- * What verifiers observed of live missions, kept by tree in bounded memory: where values came from, by digest. Nothing
- * of it is on disk but the taint itself. What is dropped, or was before this process, is unknown and never clean.
+ * What verifiers observed of live missions, kept by tree in bounded memory: where values came from, by digest. Batches are
+ * on disk for people to read, and the taint is; nothing is read back from there. What is dropped, or was before this
+ * process, is unknown and never clean.
  */
 import { beginShared, bytesOf, observe, type SharedProvenance } from '../behaviour/shared.ts';
 import type { Mission } from '../domain/mission.ts';

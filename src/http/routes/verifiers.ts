@@ -130,6 +130,8 @@ export function verifierRoutes(
       path: '/verifier/missions/{id}',
       auth: { kind: 'verifier' },
       errors: 'problem',
+      // Asked on the way of effects whose judgement depends on taint.
+      hot: true,
       describe: {
         summary: 'What a guard needs of a mission to judge where values came from',
         tag: 'verifiers',
