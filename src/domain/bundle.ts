@@ -50,6 +50,13 @@ function positive(from: JsonObject, member: string): number {
   return value;
 }
 
+function count(from: JsonObject, member: string): number {
+  const value = from[member];
+  if (!Number.isSafeInteger(value) || (value as number) < 1)
+    throw malformed(`bundle ${member} must be a whole number from 1`);
+  return value as number;
+}
+
 function list(from: JsonObject, member: string, max: number): readonly JsonValue[] {
   const value = from[member];
   if (!Array.isArray(value) || value.length > max)
@@ -82,7 +89,7 @@ export function readBundle(payload: JsonObject): Bundle {
     ...(payload['catalogue_version'] !== undefined && {
       catalogue_version: text(payload, 'catalogue_version'),
     }),
-    ...(payload['processes'] !== undefined && { processes: positive(payload, 'processes') }),
+    ...(payload['processes'] !== undefined && { processes: count(payload, 'processes') }),
     ...(payload['counting'] === true && { counting: true }),
   };
 }

@@ -131,6 +131,7 @@ function compilePath(path: string, at: string): Segment[] {
         part.includes('{') ||
         part.includes('}') ||
         part.includes('*') ||
+        part.includes('?') ||
         readTarget(`/${part}`) === null
       )
         throw malformed(`${at}: a segment is text, or one {name}`);

@@ -58,7 +58,7 @@ describe('a bundle', () => {
       expect(refusal({ [member]: value })).toBe(`bundle ${member} must be a string`);
   });
 
-  it.each(['iat', 'max_staleness_seconds', 'max_token_seconds', 'processes'])(
+  it.each(['iat', 'max_staleness_seconds', 'max_token_seconds'])(
     'is refused when %s is not a positive number: a guard without a bound trusts for ever',
     (member) => {
       for (const value of [0, -1, '1', null, Number.NaN, Number.POSITIVE_INFINITY])
@@ -66,6 +66,12 @@ describe('a bundle', () => {
       expect(refusal({ [member]: 0.5 })).toBe('accepted');
     },
   );
+
+  it('is refused when it shares allotments among no whole number of processes: half a one would double each part', () => {
+    for (const value of [0, -1, 0.5, 1.5, '1', null, Number.NaN, Number.POSITIVE_INFINITY])
+      expect(refusal({ processes: value })).toBe('bundle processes must be a whole number from 1');
+    expect(refusal({ processes: 1 })).toBe('accepted');
+  });
 
   it.each([
     ['keys', 64, {}],
