@@ -1,14 +1,18 @@
 /** `POST /missions/{id}/credentials`: provider credentials made anew, by nobody but the instance that holds them. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { reap } from '../../src/operations/reap.ts';
-import { ERP, inAnHour, type KeyHolder, newKey, type TestBroker } from '../support/broker.ts';
+import { ERP, inAnHour, newKey, type TestBroker } from '../support/broker.ts';
+import { type BundleBroker, type BundleCredential, credentialOf, startBundle } from '../support/bundle.ts';
 import {
-  type BundleBroker,
-  type BundleCredential,
-  type BundleManifest,
-  credentialOf,
-  startBundle,
-} from '../support/bundle.ts';
+  endAll,
+  type Held,
+  held,
+  holdAndFail,
+  liveTypes,
+  renew as renewIn,
+  valued,
+  works,
+} from '../support/held-bundle.ts';
 import { postgresBinaries } from '../support/postgres.ts';
 import type { VaultEmulator } from '../support/vault-emulator.ts';
 
@@ -17,15 +21,6 @@ if (bin === null && process.env['CI'] === 'true')
   throw new Error('CI needs PostgreSQL: install the postgresql package');
 if (bin === null)
   process.stderr.write('SKIPPED: renewal of bundles, because PostgreSQL is not installed here\n');
-
-interface Held {
-  readonly key: KeyHolder;
-  readonly instance: string;
-  readonly body: BundleManifest;
-  readonly id: string;
-  readonly postgres: BundleCredential;
-  readonly vault: BundleCredential;
-}
 
 describe.skipIf(bin === null)('renewing provider credentials', () => {
   let bundle: BundleBroker;
@@ -38,47 +33,14 @@ describe.skipIf(bin === null)('renewing provider credentials', () => {
   }, 120_000);
   afterEach(async () => {
     vault.interfere(null);
-    const { body } = await broker.admin('GET', '/missions?state=active&limit=100');
-    for (const { id } of body['items'] as { id: string }[])
-      await broker.admin('POST', `/missions/${id}/revoke`, { reason: 'test over' });
+    await endAll(bundle);
   });
   afterAll(() => bundle?.close());
 
-  async function held(more: Record<string, unknown> = {}): Promise<Held> {
-    const key = await newKey();
-    const { status, body, instance } = await bundle.declare(key, more);
-    expect(status).toBe(201);
-    const [postgres, secret] = [credentialOf(body, 'postgres_role'), credentialOf(body, 'vault_secret')];
-    return { key, instance, body, id: body.mission.id, postgres, vault: secret };
-  }
-
-  const renew = ({ key, id, instance }: Held, ids: readonly string[]) => bundle.renew(key, id, ids, instance);
-  const valued = (body: BundleManifest) => body.credentials.filter(({ value }) => value !== undefined);
-  const live = async (id: string) =>
-    (await bundle.leases(id)).filter(({ state }) => state === 'live').map(({ type }) => type);
-
-  /** Holds every request to a path of the emulator until it is released, which then fails it or not. */
-  function hold(path: string) {
-    let arrived = () => {};
-    const arrival = new Promise<void>((resolve) => {
-      arrived = resolve;
-    });
-    let release = () => {};
-    const released = new Promise<void>((resolve) => {
-      release = resolve;
-    });
-    vault.interfere(path, (_request, response) => {
-      arrived();
-      void released.then(() => {
-        response.statusCode = 500;
-        response.end('{}');
-      });
-    });
-    return { arrival, release: () => release() };
-  }
+  const renew = (from: Held, ids: readonly string[]) => renewIn(bundle, from, ids);
 
   it('makes exactly the named ones anew, and then ends those that they replace', async () => {
-    const first = await held();
+    const first = await held(bundle);
     const { status, body } = await renew(first, [first.postgres.id]);
     expect(status).toBe(200);
     const [renewed, ...others] = valued(body);
@@ -95,7 +57,7 @@ describe.skipIf(bin === null)('renewing provider credentials', () => {
   });
 
   it('renews several by one request', async () => {
-    const first = await held();
+    const first = await held(bundle);
     const { body } = await renew(first, [first.vault.id, first.postgres.id]);
     expect(Object.fromEntries(valued(body).map(({ type, replaces }) => [type, replaces]))).toEqual({
       vault_secret: first.vault.id,
@@ -109,8 +71,8 @@ describe.skipIf(bin === null)('renewing provider credentials', () => {
   });
 
   it('keeps what there is until all of it is live', async () => {
-    const first = await held();
-    const gate = hold('database/creds');
+    const first = await held(bundle);
+    const gate = holdAndFail(bundle, 'database/creds');
     const answered = renew(first, [first.postgres.id, first.vault.id]);
     await gate.arrival;
     expect(await bundle.postgresWorks(first.postgres)).toBe(true);
@@ -122,7 +84,7 @@ describe.skipIf(bin === null)('renewing provider credentials', () => {
   it.each(['auth/jwt/login', 'database/creds', 'auth/token/renew-self'])(
     'is all or none: where %s fails, everything is as before',
     async (path) => {
-      const first = await held();
+      const first = await held(bundle);
       vault.interfere(path, (_request, response) => {
         response.statusCode = 500;
         response.end('{}');
@@ -135,14 +97,14 @@ describe.skipIf(bin === null)('renewing provider credentials', () => {
       expect(bundle.vaultWorks(first.vault)).toBe(true);
       expect(await bundle.roles()).toHaveLength(1);
       expect(vault.alive()).toBe(1);
-      expect((await live(first.id)).sort()).toEqual(['postgres_role', 'vault_secret']);
+      expect(await liveTypes(bundle, first.id)).toEqual(['postgres_role', 'vault_secret']);
       // And another moment may do.
       expect((await renew(first, [first.vault.id])).status).toBe(200);
     },
   );
 
   it('answers the same question again: the first answer may have been lost', async () => {
-    const first = await held();
+    const first = await held(bundle);
     const lost = await renew(first, [first.postgres.id]);
     const again = await renew(first, [first.postgres.id]);
     expect(again.status).toBe(200);
@@ -156,7 +118,7 @@ describe.skipIf(bin === null)('renewing provider credentials', () => {
   });
 
   it('is re-attesting: it wakes a mission that was silent, and gives back what silence took', async () => {
-    const first = await held();
+    const first = await held(bundle);
     bundle.advance(700);
     await reap(broker.broker.ports);
     expect((await broker.broker.ports.store.mission(first.id))?.state).toBe('suspended');
@@ -165,18 +127,13 @@ describe.skipIf(bin === null)('renewing provider credentials', () => {
     const { status, body } = await renew(first, [first.postgres.id, first.vault.id]);
     expect(status).toBe(200);
     expect(body.mission.state).toBe('active');
-    for (const credential of valued(body))
-      expect(
-        credential.type === 'postgres_role'
-          ? await bundle.postgresWorks(credential)
-          : bundle.vaultWorks(credential),
-      ).toBe(true);
+    for (const credential of valued(body)) expect(await works(bundle, credential)).toBe(true);
     const mission = await broker.broker.ports.store.mission(first.id);
     expect(mission?.last_attested_at).toBeGreaterThan((mission?.created_at ?? 0) + 600);
   });
 
   it('does not wake what a person suspended', async () => {
-    const first = await held();
+    const first = await held(bundle);
     await broker.admin('POST', `/missions/${first.id}/suspend`, { reason: 'looking into it' });
     await bundle.settled(first.id);
     const { status, body } = await renew(first, [first.postgres.id]);
@@ -186,7 +143,7 @@ describe.skipIf(bin === null)('renewing provider credentials', () => {
   });
 
   it('gives a dead mission nothing, and tells its own key why', async () => {
-    const first = await held();
+    const first = await held(bundle);
     await broker.admin('POST', `/missions/${first.id}/revoke`, { reason: 'incident' });
     const { status, body } = await renew(first, [first.postgres.id]);
     expect(status).toBe(409);
@@ -196,7 +153,7 @@ describe.skipIf(bin === null)('renewing provider credentials', () => {
   });
 
   it('answers whoever is not this instance with this key as if there were no mission', async () => {
-    const first = await held();
+    const first = await held(bundle);
     const thief = await newKey();
     const ids = [first.postgres.id];
     const answers = [
@@ -218,7 +175,7 @@ describe.skipIf(bin === null)('renewing provider credentials', () => {
   });
 
   it('takes no token in place of evidence: who was shown one can renew nothing', async () => {
-    const first = await held();
+    const first = await held(bundle);
     const token = String(credentialOf(first.body, 'jwt').value);
     const refused = await broker.holder(first.key, 'POST', `/missions/${first.id}/credentials`, {
       token,
@@ -233,7 +190,7 @@ describe.skipIf(bin === null)('renewing provider credentials', () => {
   });
 
   it('answers ids of others as ids of nobody, and says what to do with tokens', async () => {
-    const [first, other] = [await held(), await held()];
+    const [first, other] = [await held(bundle), await held(bundle)];
     const foreign = await renew(first, [first.postgres.id, other.postgres.id]);
     const foreign_token = await renew(first, [credentialOf(other.body, 'jwt').id]);
     const nobody = await renew(first, ['cred_AAAAAAAAAAAAAAAAAAAAAA']);
@@ -264,7 +221,7 @@ describe.skipIf(bin === null)('renewing provider credentials', () => {
   });
 
   it('refuses members that it does not know', async () => {
-    const first = await held();
+    const first = await held(bundle);
     const { status, body } = await bundle.renew(first.key, first.id, [first.postgres.id], first.instance, {
       max_ttl_seconds: 86_400,
     });
@@ -273,7 +230,7 @@ describe.skipIf(bin === null)('renewing provider credentials', () => {
   });
 
   it('is not there for who is blocked', async () => {
-    const first = await held();
+    const first = await held(bundle);
     const { body: block } = await broker.admin('POST', '/blocks', {
       selector: { kind: 'rule', key: 'by-sub' },
       reason: 'leaked',
@@ -286,7 +243,7 @@ describe.skipIf(bin === null)('renewing provider credentials', () => {
   });
 
   it('does not bring back what a containment took', async () => {
-    const first = await held();
+    const first = await held(bundle);
     await broker.admin('POST', `/missions/${first.id}/contain`, {
       reason: 'no database',
       remove: [{ type: 'postgres_role' }],
@@ -303,7 +260,7 @@ describe.skipIf(bin === null)('renewing provider credentials', () => {
 
   it('counts each credential against max_derivations, exactly', async () => {
     // One token at the declaration, and three more of anything.
-    const first = await held({
+    const first = await held(bundle, {
       intent: {
         goal: 'Reconcile',
         resources: [ERP],
@@ -318,14 +275,14 @@ describe.skipIf(bin === null)('renewing provider credentials', () => {
     const over = await renew(first, [first.postgres.id, first.vault.id]);
     expect(over.status).toBe(409);
     expect(over.body.mission_error).toBe('derivations_exhausted');
-    expect((await live(first.id)).sort()).toEqual(['postgres_role', 'vault_secret']);
+    expect(await liveTypes(bundle, first.id)).toEqual(['postgres_role', 'vault_secret']);
     expect((await renew(first, [first.vault.id])).status).toBe(200);
     expect((await renew(first, [first.vault.id])).body.mission_error).toBe('derivations_exhausted');
     expect(vault.alive()).toBe(1);
   });
 
   it('makes a credential anew only so often: each time leaves something at its counterpart', async () => {
-    const first = await held();
+    const first = await held(bundle);
     const answers: number[] = [];
     for (let time = 0; time < 7; time++) answers.push((await renew(first, [first.vault.id])).status);
     expect(answers.filter((status) => status === 200).length).toBeGreaterThanOrEqual(5);
@@ -335,7 +292,7 @@ describe.skipIf(bin === null)('renewing provider credentials', () => {
   });
 
   it('takes a proof once', async () => {
-    const first = await held();
+    const first = await held(bundle);
     const url = `${broker.url}/missions/${first.id}/credentials`;
     const dpop = await broker.proof(first.key, 'POST', url);
     const send = async () =>
@@ -356,125 +313,8 @@ describe.skipIf(bin === null)('renewing provider credentials', () => {
     expect(await replayed.text()).toContain('invalid_dpop_proof');
   });
 
-  it('two at once: whoever is answered holds what works, and there is one of each', async () => {
-    const first = await held();
-    for (let round = 0; round < 3; round++) {
-      bundle.advance(60);
-      const answers = await Promise.all(
-        Array.from({ length: 4 }, () => renew(first, [first.postgres.id, first.vault.id])),
-      );
-      const winners = answers.filter(({ status }) => status === 200);
-      expect(winners.length).toBeGreaterThanOrEqual(1);
-      for (const { status } of answers) expect([200, 409]).toContain(status);
-      // A request that came after another one was answered may have replaced that one's.
-      const works = await Promise.all(
-        winners.map(({ body }) =>
-          bundle.postgresWorks(credentialOf({ ...body, credentials: valued(body) }, 'postgres_role')),
-        ),
-      );
-      expect(works.filter(Boolean)).toHaveLength(1);
-      expect((await live(first.id)).sort()).toEqual(['postgres_role', 'vault_secret']);
-      expect(await bundle.roles()).toHaveLength(1);
-      expect(vault.alive()).toBe(1);
-    }
-  });
-
-  it('goes to the later of two that overlap, and the earlier one says so', async () => {
-    const first = await held();
-    let calls = 0;
-    let arrived = () => {};
-    const arrival = new Promise<void>((resolve) => {
-      arrived = resolve;
-    });
-    let release = () => {};
-    const released = new Promise<void>((resolve) => {
-      release = resolve;
-    });
-    vault.interfere('database/creds', (_request, response) => {
-      calls++;
-      arrived();
-      void released.then(() => {
-        response.statusCode = 500;
-        response.end('{}');
-      });
-    });
-    const earlier = renew(first, [first.postgres.id, first.vault.id]);
-    await arrival;
-    vault.interfere(null);
-    const later = await renew(first, [first.postgres.id, first.vault.id]);
-    release();
-    expect(calls).toBe(1);
-    expect(later.status).toBe(200);
-    expect((await earlier).status).toBe(409);
-    for (const credential of valued(later.body))
-      expect(
-        credential.type === 'postgres_role'
-          ? await bundle.postgresWorks(credential)
-          : bundle.vaultWorks(credential),
-      ).toBe(true);
-    expect(await bundle.roles()).toHaveLength(1);
-    expect(vault.alive()).toBe(1);
-  });
-
-  it('never ends a mission because an overtaken declaration of it failed', async () => {
-    const key = await newKey();
-    const more = {
-      creation_request_id: crypto.randomUUID(),
-      intent: { goal: 'Reconcile', resources: [ERP], expires_at: inAnHour() },
-    };
-    const gate = hold('database/creds');
-    const earlier = bundle.declare(key, more, 'overtaken');
-    await gate.arrival;
-    vault.interfere(null);
-    const later = await bundle.declare(key, more, 'overtaken');
-    gate.release();
-    expect(later.status).toBe(201);
-    expect((await earlier).status).toBe(409);
-    expect((await broker.broker.ports.store.mission(later.body.mission.id))?.state).toBe('active');
-    expect(await bundle.postgresWorks(credentialOf(later.body, 'postgres_role'))).toBe(true);
-    expect(bundle.vaultWorks(credentialOf(later.body, 'vault_secret'))).toBe(true);
-    expect(await bundle.roles()).toHaveLength(1);
-    expect(vault.alive()).toBe(1);
-  });
-
-  it.each(['revoke', 'suspend'])('against a %s at the same moment: nothing outlives it', async (how) => {
-    const first = await held();
-    const gate = hold('database/creds');
-    const renewing = renew(first, [first.postgres.id, first.vault.id]);
-    await gate.arrival;
-    vault.interfere(null);
-    await broker.admin('POST', `/missions/${first.id}/${how}`, { reason: 'incident' });
-    gate.release();
-    const { status, body } = await renewing;
-    expect(status).toBe(409);
-    expect(body.mission_error).toBe(how === 'revoke' ? 'mission_revoked' : 'mission_suspended');
-    // Never live, so looked at once more when nothing can be under way.
-    bundle.advance(46);
-    const leases = await bundle.settled(first.id);
-    expect(new Set(leases.map(({ state }) => state))).toEqual(new Set(['revoked']));
-    expect(await bundle.roles()).toEqual([]);
-    expect(vault.alive()).toBe(0);
-  });
-
-  it('raced by a revocation many times, it leaves nothing', async () => {
-    for (let round = 0; round < 5; round++) {
-      const first = await held();
-      const [renewed] = await Promise.all([
-        renew(first, [first.postgres.id, first.vault.id]),
-        new Promise((resolve) => setTimeout(resolve, round * 8)).then(() =>
-          broker.admin('POST', `/missions/${first.id}/revoke`, { reason: 'incident' }),
-        ),
-      ]);
-      expect([200, 409]).toContain(renewed.status);
-      bundle.advance(46);
-      await bundle.settled(first.id);
-      expect(await bundle.roles()).toEqual([]);
-      expect(vault.alive()).toBe(0);
-    }
-  });
-
   it('keeps no value: not in the store, the audit, or the log', async () => {
-    const first = await held();
+    const first = await held(bundle);
     const { body } = await renew(first, [first.postgres.id]);
     const [renewed] = valued(body);
     const { password } = (renewed?.value ?? {}) as { readonly password?: string };
@@ -486,7 +326,7 @@ describe.skipIf(bin === null)('renewing provider credentials', () => {
   });
 
   it('records who asked and was refused', async () => {
-    const first = await held();
+    const first = await held(bundle);
     await bundle.renew(await newKey(), first.id, [first.postgres.id], first.instance);
     const { body } = await broker.admin('GET', `/audit?event=exchange.refused&mission_id=${first.id}`);
     expect(JSON.stringify(body['items'])).toContain('renewal by another instance or key');
