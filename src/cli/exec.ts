@@ -31,6 +31,7 @@ export function addExecCommand(program: Command, terminal: Terminal): void {
         });
         let code: number;
         try {
+          if (process.platform === 'win32') throw new ConfigFault(['exec runs on Linux and macOS']);
           const file = readMissionFile(options.mission);
           const { env, onSignal, self = [] } = terminal;
           code = await execUnderMission({ file, command, args, env, self, report, onSignal });

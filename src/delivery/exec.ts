@@ -8,6 +8,7 @@ import { type ConnectOptions, connect, type Declaration } from '../sdk/agent/con
 import { MissionEnded, SortieError } from '../sdk/agent/errors.ts';
 import { collectEvidence } from '../sdk/agent/evidence/index.ts';
 import type { Mission } from '../sdk/agent/mission.ts';
+import { spokenFault } from '../sdk/agent/redact.ts';
 import { type Child, FORWARDED, type Forwarded, NotStarted, startChild } from './child.ts';
 import { type Delivered, deliverAll, NotDeliverable } from './deliver.ts';
 import type { MissionFile } from './mission-file.ts';
@@ -265,5 +266,5 @@ function sentenceOf(cause: unknown): string {
     return cause.message;
   if (cause instanceof UnsafeFolder || cause instanceof Interrupted || cause instanceof TypeError)
     return cause.message;
-  return cause instanceof Error ? `${cause.name}` : 'failed';
+  return spokenFault(cause);
 }

@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import {
   closeSync,
   constants,
+  existsSync,
   fsyncSync,
   lstatSync,
   mkdtempSync,
@@ -47,7 +48,9 @@ export class PrivateFolder {
    * @throws UnsafeFolder where somebody else could exchange the folder
    */
   static create(env: NodeJS.ProcessEnv): PrivateFolder {
-    const parent = realpathSync(env['XDG_RUNTIME_DIR'] || env['TMPDIR'] || tmpdir());
+    const runtime = env['XDG_RUNTIME_DIR'];
+    // After su or sudo it names a folder that is not there.
+    const parent = realpathSync(runtime && existsSync(runtime) ? runtime : env['TMPDIR'] || tmpdir());
     requireSafeParent(parent);
     sweep(parent);
     const path = mkdtempSync(join(parent, PREFIX));

@@ -46,6 +46,21 @@ describe('a private folder', () => {
     expect(readdirSync(parent)).toEqual([]);
   });
 
+  test.skipIf(process.getuid?.() !== 0)('cannot be read or listed by another user of the machine', () => {
+    chmodSync(root, 0o755);
+    chmodSync(parent, 0o755);
+    const folder = create();
+    const secret = folder.write('secret', 'one');
+    const nobody = { uid: 65_534, gid: 65_534, stdio: 'pipe' } as const;
+    expect(execFileSync('ls', [parent], nobody).toString()).toContain('sortie-run-');
+    for (const [program, path] of [
+      ['cat', secret],
+      ['ls', folder.path],
+    ] as const)
+      expect(() => execFileSync(program, [path], nobody)).toThrow('Permission denied');
+    folder.remove();
+  });
+
   test('goes when its process ends by itself or by a fault', () => {
     const script = (end: string) =>
       `import { PrivateFolder } from ${JSON.stringify(new URL('../../src/delivery/private-folder.ts', import.meta.url).href)};
