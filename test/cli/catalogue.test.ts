@@ -92,6 +92,41 @@ describe('catalogue suggest', () => {
     expect(actions.get('get.invoices.id')?.labels).toContain('read');
   });
 
+  it('puts first what a person must decide, says why each line is there, and lets no name end its comment', async () => {
+    const { out } = await sortie(
+      'catalogue',
+      'suggest',
+      file(
+        'review.json',
+        JSON.stringify({
+          tools: [
+            { name: 'list_mails', description: 'List mails.' },
+            {
+              name: 'frobnicate',
+              description: '',
+              inputSchema: { properties: { 'to\nactions: {}': { type: 'string' } } },
+            },
+          ],
+        }),
+      ),
+    );
+    const { actions } = parseCatalogue(parse(out));
+    expect([...actions.keys()]).toEqual(['frobnicate', 'list_mails']);
+    expect(out).toContain('1 of 2 actions are marked');
+    expect(out).toContain('# LOOK: it has no description');
+    expect(out).toContain('# read: named "list"');
+    expect(out.split('\n').filter((line) => line.startsWith('actions:'))).toHaveLength(1);
+  });
+
+  it('refuses a document that describes two actions of one name', async () => {
+    const { code, err } = await sortie(
+      'catalogue',
+      'suggest',
+      file('twice.json', JSON.stringify([{ name: 'x' }, { name: 'x' }])),
+    );
+    expect([code, err.includes('two actions are called x')]).toEqual([1, true]);
+  });
+
   it('says what is wrong instead of proposing nothing', async () => {
     expect((await sortie('catalogue', 'suggest', file('empty.json', '{"tools":[]}'))).code).toBe(1);
     expect((await sortie('catalogue', 'suggest', file('broken.json', '{'))).err).toContain('broken.json');
