@@ -19,7 +19,7 @@ import { type Ports, type VerifierPolicy, type Write, WriteConflict } from '../p
 import { bundleContent } from './bundle.ts';
 import type { ReportedBatch, Reports } from './events.ts';
 import type { BehaviourJudgement, CallBehaviour } from './judge-behaviour.ts';
-import { BROKER_REASON, contain, type Intervention, intervene, suspendForGood } from './lifecycle.ts';
+import { BROKER_REASON, contain, type Intervention, intervene, SILENT, suspendForGood } from './lifecycle.ts';
 import { missionBehaviour } from './mission-behaviour.ts';
 
 export const BEHAVIOUR_ACTOR = 'behaviour';
@@ -145,7 +145,9 @@ async function carryOut(
       const { repeated } = await suspendForGood(ports, mission, by, 'behaviour');
       return repeated ? 'repeated' : 'suspended';
     }
-    const done = await containAudience(ports, mission.id, claim.verifier.audience, by);
+    // Nothing works under it any more, and a containment would outlive the resume of a mission that was suspended in error.
+    const stands = mission.state === 'suspended' && mission.state_reason !== SILENT;
+    const done = stands ? null : await containAudience(ports, mission.id, claim.verifier.audience, by);
     if (done !== null) return done;
   } catch (cause) {
     // Somebody else was faster, or it is suspended already; what was found stays on record below.
@@ -209,17 +211,14 @@ export interface Alert {
   readonly done: ResponseDone | 'held';
 }
 
-export interface VerdictResponses {
-  /** Resolves when what is reported so far has been answered. */
-  settled(): Promise<void>;
-}
-
 /**
  * Missions of one verifier that are acted on in one minute: a catalogue gone wrong must not take a fleet down by
  * itself. What comes on top stays refused at the guards, is on record, and waits for a person.
  */
 const ACTIONS_A_MINUTE = 60;
 const MINUTE_SECONDS = 60;
+/** Milliseconds in which the broker's own judgement of the same call may come first. */
+const GRACE_MS = 250;
 /** Pairs of mission and verifier that are remembered as answered. */
 const ANSWERED = 20_000;
 
@@ -229,11 +228,10 @@ export function createVerdictResponses(
   reports: Pick<Reports, 'onBatch'>,
   judged: Pick<CallBehaviour, 'onVerdict'>,
   tell: { alert(alert: Alert): void; failed(cause: unknown): void },
-): VerdictResponses {
+): void {
   /** Version of the mission as it was when this verifier's word was last answered: until it changes, nothing would. */
   const answered = new Map<string, string>();
   const waiting = new Map<string, Map<string, Claim>>();
-  const working = new Set<Promise<void>>();
   const minutes = new Map<string, { minute: number; left: number; told: boolean }>();
 
   function budgetOf(verifier_id: string): { left: number; told: boolean } {
@@ -296,19 +294,16 @@ export function createVerdictResponses(
         continue;
       }
       waiting.set(mission_id, new Map([[key, claim]]));
-      const working_on = work(mission_id).finally(() => working.delete(working_on));
-      working.add(working_on);
+      void work(mission_id);
     }
   }
 
-  reports.onBatch((batch) => take(claimsOf(batch)));
+  reports.onBatch((batch) => {
+    const claims = claimsOf(batch);
+    // A guard asks for the broker's own judgement of such a call as well: where that suspends, nothing is taken away.
+    if (claims.length > 0) setTimeout(() => take(claims), GRACE_MS).unref();
+  });
   judged.onVerdict((judgement) => take(judgedClaim(ports, judgement)));
-
-  return {
-    async settled() {
-      while (working.size > 0) await Promise.all(working);
-    },
-  };
 }
 
 /** Enforced, proven denials that ask for more. Everything else is for display. */

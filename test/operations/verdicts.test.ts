@@ -61,11 +61,48 @@ async function stray(running: RunningGuard, agent: Agent): Promise<void> {
 
 const state = async (id: string) => (await offices.mission(id))['state'];
 
+describe('a hijacked agent', () => {
+  test('is refused, its mission suspended by the broker in the same second, denied everywhere, and explained', async () => {
+    const [erp, mail] = [await guard(ERP), await guard(MAIL)];
+    const agent = await offices.agent();
+    const there = (await offices.again(agent, MAIL)).agent;
+    expect(await offices.call(mail, there, 'contacts.list')).toMatchObject({ permitted: true });
+    await stray(erp, agent);
+    await until(async () => (await state(agent.mission_id)) === 'suspended');
+    const [suspended] = await audit(agent.mission_id, 'mission.suspended');
+    expect(suspended).toMatchObject({ actor: 'behaviour' });
+    for (const [running, held] of [
+      [erp, agent],
+      [mail, there],
+    ] as const)
+      await until(async () => {
+        const verdict = await offices.call(running, held, 'contacts.list');
+        return !verdict.permitted;
+      });
+    expect(await offices.again(agent)).toMatchObject({ status: 400, error: 'mission_suspended' });
+    // The verifier's own word came as well, and took nothing away that a resume would not give back.
+    const rows = await answered(agent.mission_id, 2);
+    expect(await audit(agent.mission_id, 'mission.contained')).toEqual([]);
+    const judged = rows.find(({ details }) => details['judged_by'] === 'broker');
+    const explained = await offices.sortie.admin(
+      'GET',
+      `/decisions/${String(judged?.details['decision'])}/explain`,
+    );
+    expect(explained.body['verdict']).toMatchObject({
+      replay: 'same',
+      followed: [{ details: { does: 'suspend' } }],
+    });
+    expect(
+      offices.sortie.log.some((line) => line.includes(agent.mission_id) && line.includes('suspended')),
+    ).toBe(true);
+  });
+});
+
 describe("one verifier's word", () => {
   test('takes its own audience from the mission, and no more: the mission lives elsewhere', async () => {
     const [erp, mail] = [await guard(ERP), await guard(MAIL)];
     const agent = await offices.agent();
-    await stray(erp, agent);
+    await lie('erp', agent, {});
     const [row] = await answered(agent.mission_id);
     expect(row).toMatchObject({
       actor: 'behaviour',
@@ -99,19 +136,21 @@ describe("one verifier's word", () => {
     const erp = await guard(ERP);
     const agent = await offices.agent();
     await stray(erp, agent);
-    const [row] = await answered(agent.mission_id);
-    expect(row?.details['bundle_version']).toBe(erp.health().bundle_version);
+    await until(async () => (await state(agent.mission_id)) === 'suspended');
+    await erp.close();
+    const { body } = await offices.sortie.admin(
+      'GET',
+      `/decisions?mission_id=${agent.mission_id}&decision=deny`,
+    );
+    const told = body['items'] as { judged_by: string; bundle_version: string }[];
+    expect(new Set(told.map(({ judged_by }) => judged_by))).toEqual(new Set(['broker', 'verifier']));
+    for (const { bundle_version } of told) expect(bundle_version).toBe(erp.health().bundle_version);
   });
 
   test('however often it is said, is one action', async () => {
-    const erp = await guard(ERP);
     const agent = await offices.agent();
-    await stray(erp, agent);
-    await Promise.all(
-      Array.from({ length: 20 }, () => offices.call(erp, agent, 'mail.forward', { to: ATTACKER })),
-    );
-    await answered(agent.mission_id);
-    await erp.close();
+    await Promise.all(Array.from({ length: 20 }, () => lie('erp', agent, {})));
+    await allAnswered();
     const after = await offices.mission(agent.mission_id);
     expect(after['version']).toBe(2);
     expect(await audit(agent.mission_id)).toHaveLength(1);
@@ -189,11 +228,11 @@ describe("two audiences' word", () => {
   test('suspends the mission; every guard denies, and it cannot renew', async () => {
     const [erp, mail] = [await guard(ERP), await guard(MAIL)];
     const agent = await offices.agent();
-    await stray(erp, agent);
+    await lie('erp', agent, {});
     await answered(agent.mission_id);
     // Narrowed: the other office's token is renewed first.
     const there = (await offices.again(agent, MAIL)).agent;
-    await stray(mail, there);
+    await lie('mail', there, {});
     await until(async () => (await state(agent.mission_id)) === 'suspended');
     const [row] = await audit(agent.mission_id, 'mission.suspended');
     expect(row).toMatchObject({ actor: 'behaviour' });
@@ -203,13 +242,12 @@ describe("two audiences' word", () => {
   });
 
   test('a person resumes it: the same events never suspend it again, new ones do', async () => {
-    const [erp, mail] = [await guard(ERP), await guard(MAIL)];
     const agent = await offices.agent();
-    await stray(erp, agent);
+    await lie('erp', agent, {});
     await answered(agent.mission_id);
     // Narrowed: the other office's token is renewed first.
     const there = (await offices.again(agent, MAIL)).agent;
-    await stray(mail, there);
+    await lie('mail', there, {});
     await until(async () => (await state(agent.mission_id)) === 'suspended');
     const old = await offices.sortie.admin('GET', `/decisions?mission_id=${agent.mission_id}&decision=deny`);
     expect(old.body['items']).not.toEqual([]);

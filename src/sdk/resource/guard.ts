@@ -58,6 +58,10 @@ export interface GuardOptions {
   readonly ask: AskBroker | null;
 }
 
+/** An agent that goes on is told about again; in between its denials are reported like all others. */
+const ASK_AGAIN_SECONDS = 10;
+const ASKED = 4_096;
+
 export class Guard {
   readonly metadata: ResourceMetadata;
   /** Where {@link metadata} is served (RFC 9728 section 3.1). */
@@ -69,6 +73,8 @@ export class Guard {
   readonly #ask: AskBroker | null;
   /** Of calls that are judged and not yet reported. */
   readonly #verdicts = new WeakMap<GuardedCall, ReportedVerdict>();
+  /** Missions whose denial the broker was asked to judge as well, and when (seconds). */
+  readonly #asked = new Map<string, number>();
 
   constructor(options: GuardOptions) {
     this.metadata = options.metadata;
@@ -259,10 +265,27 @@ export class Guard {
         ...(found !== undefined && { verdict: found }),
         ...(destinations.length > 0 && { destinations }),
       });
+      if (found !== undefined && token !== null && !verdict.permitted)
+        this.#tellDenial(call, token, found, now);
     } catch {
       // An observer's fault neither permits nor denies.
     }
     return verdict;
+  }
+
+  /**
+   * A denial for which the template asks that the mission be ended: this guard's word alone may not do that, the
+   * broker's own judgement of the same call and proof may. Nobody waits for it, and what it says changes no answer.
+   */
+  #tellDenial(call: GuardedCall, token: VerifiedToken, found: ReportedVerdict, now: number): void {
+    const { response } = found.record;
+    if (this.#ask === null || !found.enforced || (response !== 'suspend' && response !== 'revoke')) return;
+    if (call.proof === undefined || now - (this.#asked.get(token.mission_id) ?? 0) < ASK_AGAIN_SECONDS)
+      return;
+    this.#asked.delete(token.mission_id);
+    this.#asked.set(token.mission_id, now);
+    if (this.#asked.size > ASKED) this.#asked.delete(this.#asked.keys().next().value ?? '');
+    this.#ask(call, token).catch(() => {});
   }
 
   async #askBroker(call: GuardedCall, token: VerifiedToken): Promise<GuardDenial | null> {
