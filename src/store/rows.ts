@@ -20,7 +20,7 @@ import type {
   VerifierInstance,
 } from '../ports.ts';
 import { unpackDigest, unpackDigests } from './packing.ts';
-import type * as schema from './schema.ts';
+import type * as schema from './schema/index.ts';
 
 /** `missions.tainted`: 0 is untainted. */
 export const BORN_TAINTED = 1;
