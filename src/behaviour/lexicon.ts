@@ -79,7 +79,7 @@ export const CONFIRMING_VERBS = words(
 export const LOGIN_WORDS = words('login signin logon authenticate auth');
 /** Last words of parameters that say how, when or how much, never where. */
 export const QUALITY_WORDS = words(
-  'ts timestamp date time day limit count size format type types status state role permission permissions mode method kind color colour language locale currency amount quantity priority level sha events event reason rating page cursor offset order sort direction visibility version duration interval ttl expiry enabled flag flags',
+  'ts timestamp date time day limit count size format type types status state role permission permissions mode method kind color colour language locale currency amount quantity priority level sha events event reason rating page cursor offset order sort direction visibility version duration interval ttl expiry enabled flag flags seconds minutes hours days ms bytes percent index width height',
 );
 /** First words of parameters that say who acts or what it was before. */
 export const OWN_SIDE_WORDS = words('from sender source src my current old previous origin local');

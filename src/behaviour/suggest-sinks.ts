@@ -68,6 +68,13 @@ export function kindOf(parameter: DescribedMember): SinkKind | null {
       : own;
   for (const { kind, words: named } of SINK_WORDS) {
     if (!bare.some((word) => named.has(word))) continue;
+    // `client_assertion` is no client: what is named stands last, or before what it is called.
+    if (
+      kind === 'name' &&
+      !named.has(last) &&
+      !['name', 'names', 'slug', 'value', 'identifier'].includes(last)
+    )
+      continue;
     if (kind === 'key' && ['key', 'keys'].includes(last) && !bare.some((word) => LOCK_WORDS.has(word)))
       return null;
     // `guest_name` is what somebody is called; `user_name` is how a service knows him.

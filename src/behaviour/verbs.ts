@@ -141,12 +141,13 @@ function saysReadOnly(action: DescribedAction): boolean {
 
 const HTTP_METHODS = ['get', 'post', 'put', 'patch', 'delete'];
 
-/** `API-post-search`: a method of the wire in a name says how it is called, not what it does. */
-function withoutMethod(name: readonly string[]): {
-  readonly name: readonly string[];
-  readonly method?: string;
-} {
+/** `API-post-search`, `post_search`: a method of the wire in a name says how it is called, not what it does. */
+function withoutMethod(
+  name: readonly string[],
+  method?: string,
+): { readonly name: readonly string[]; readonly method?: string } {
   const [first, second, third] = name;
+  if (method !== undefined && first === method && second !== undefined) return { name: name.slice(1) };
   if ((first === 'api' || first === 'http') && second !== undefined && third !== undefined)
     if (HTTP_METHODS.includes(second)) return { name: name.slice(2), method: second };
   return { name };
@@ -156,7 +157,7 @@ function withoutMethod(name: readonly string[]): {
 export function readingOf(action: DescribedAction, prefix: readonly string[] = []): Reading {
   const whole = wordsOf(action.action);
   const bare = prefix.every((word, at) => whole[at] === word) ? whole.slice(prefix.length) : whole;
-  const { name, method: wired } = withoutMethod(bare.length === 0 ? whole : bare);
+  const { name, method: wired } = withoutMethod(bare.length === 0 ? whole : bare, action.method);
   const method = action.method ?? wired;
   const said = wordsOf(action.description);
   const doubts: string[] = [];
@@ -165,11 +166,10 @@ export function readingOf(action: DescribedAction, prefix: readonly string[] = [
   // "Returns the list" answers; only what is itself called `return` may send something back.
   const answers = told?.word === 'return' && named?.verb.word !== 'return';
   const toldEffect = told === null ? null : answers ? 'read' : rankOf(told.word);
-  const isMethodName = action.method !== undefined && whole[0] === action.method;
 
   let effect: Effect;
   let why: string;
-  if (named === null || (isMethodName && named.verb.at === 0 && whole === name)) {
+  if (named === null) {
     effect = toldEffect ?? 'change';
     why = told === null ? 'no verb is known' : `described as "${told.word}"`;
     if (told === null && method === undefined) doubts.push('nothing says what it does: taken for an effect');
@@ -196,7 +196,7 @@ export function readingOf(action: DescribedAction, prefix: readonly string[] = [
   }
 
   if (method !== undefined) {
-    const strict = named !== null && !named.noun && !(isMethodName && named.verb.at === 0);
+    const strict = named !== null && !named.noun;
     if (method === 'get' || method === 'head' || method === 'query') {
       if (effect === 'read' || !strict || OPEN_VERBS.has(named.verb.word)) {
         effect = 'read';
@@ -208,9 +208,10 @@ export function readingOf(action: DescribedAction, prefix: readonly string[] = [
     } else if (method !== 'post' && effect === 'read') {
       effect = 'change';
       why = `HTTP ${method.toUpperCase()}`;
-    } else if (effect === 'read' && toldEffect !== 'read' && named?.noun !== false) {
+    } else if (effect === 'read' && named?.noun !== false) {
       effect = 'change';
       why = 'HTTP POST';
+      if (toldEffect === 'read') doubts.push(`described as "${told?.word}", but sent as a change`);
     }
   }
 

@@ -233,6 +233,26 @@ describe('an OpenAPI document', () => {
   });
 });
 
+describe('a method of the wire', () => {
+  const path = (method: string, operationId: string, summary: string): JsonValue => ({
+    paths: { '/x': { [method]: { operationId, summary } } },
+  });
+  const label = (method: string, name: string, summary: string): string | undefined =>
+    suggestCatalogue('x', describeService(path(method, name, summary))).actions.get(name)?.labels[0];
+
+  test('is no verb of the name, and a POST reads only where its name says so', () => {
+    expect(label('post', 'post_missions', 'Get a mission and its token')).toBe('effect');
+    expect(label('post', 'post_orders_search', 'Search orders')).toBe('read');
+    expect(label('get', 'get_orders', 'Orders')).toBe('read');
+  });
+
+  test('does not make a read of what is called an effect', () => {
+    expect(label('get', 'unsubscribeCustomer', 'Unsubscribe a customer')).toBe('effect');
+    expect(label('delete', 'getRid', 'Get rid of it')).toBe('effect');
+    expect(label('put', 'listOrder', 'List order')).toBe('effect');
+  });
+});
+
 describe('a hostile document', () => {
   test('that doubles by references is refused, not followed', () => {
     const schemas = Object.fromEntries(
