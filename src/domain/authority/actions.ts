@@ -69,13 +69,12 @@ export function actionsOverlap(a: string, b: string): boolean {
 
 /** The actions named by both lists, as few patterns as can be, in the order of `a`, then of `b`. */
 export function intersectActions(a: readonly string[], b: readonly string[]): readonly string[] {
-  const b_names = new Set(b);
-  const b_families = b.filter(isFamily);
+  const { names: b_names, families: b_families } = sorted(b);
   const found = a.filter(
     (action) => b_names.has(action) || b_families.some((family) => actionWithin(action, family)),
   );
   const seen = new Set(found);
-  const a_families = a.filter(isFamily);
+  const { families: a_families } = sorted(a);
   for (const action of b) {
     if (seen.has(action) || !a_families.some((family) => actionWithin(action, family))) continue;
     seen.add(action);
@@ -93,10 +92,25 @@ export function reduceActions(actions: readonly string[]): readonly string[] {
   );
 }
 
+interface Sorted {
+  readonly names: ReadonlySet<string>;
+  readonly families: readonly string[];
+}
+
+/** Lists are compared with many others, and never change: each is sorted once. */
+const SORTED = new WeakMap<readonly string[], Sorted>();
+
+function sorted(actions: readonly string[]): Sorted {
+  const known = SORTED.get(actions);
+  if (known !== undefined) return known;
+  const made = { names: new Set(actions), families: actions.filter(isFamily) };
+  SORTED.set(actions, made);
+  return made;
+}
+
 /** The first action of `a` that no action of `b` covers, or null. */
 export function uncoveredAction(a: readonly string[], b: readonly string[]): string | null {
-  const names = new Set(b);
-  const families = b.filter(isFamily);
+  const { names, families } = sorted(b);
   for (const action of a) {
     if (!names.has(action) && !families.some((family) => actionWithin(action, family))) return action;
   }

@@ -106,6 +106,9 @@ export const resourceAccess: EntryType<ResourceAccess> = {
   resourceOf: (entry) => entry.resource,
 };
 
+/** An entry is compared with many others, and never changes: what constrains it is read once. */
+const READ = new WeakMap<object, Constraints>();
+
 /** Equal texts need no normalization, and in most comparisons they are equal. */
 function isPlacedWithin(a: ResourceAccess, b: ResourceAccess): boolean {
   if (a.resource === b.resource) return b.resource_match === 'prefix' || a.resource_match !== 'prefix';
@@ -145,6 +148,12 @@ export function scopeOf(entry: ResourceAccess): Scope {
   return { resource, match: entry.resource_match ?? 'exact' };
 }
 
-export function constraintsOf(entry: ResourceAccess): Constraints {
-  return readConstraints(entry.constraints, 'constraints');
+export function constraintsOf({ constraints }: ResourceAccess): Constraints {
+  if (typeof constraints !== 'object' || constraints === null)
+    return readConstraints(constraints, 'constraints');
+  const known = READ.get(constraints);
+  if (known !== undefined) return known;
+  const read = readConstraints(constraints, 'constraints');
+  READ.set(constraints, read);
+  return read;
 }

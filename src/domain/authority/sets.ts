@@ -11,6 +11,8 @@ import { badAuthority, member, readObject } from './parse.ts';
 export const MAX_ENTRIES = 128;
 /** What an intersection may grow to, where entries overlap several of the other set. */
 const MAX_GRANTED = 512;
+/** Overlaps that are looked at: each is compared with the others of its entry, however few remain in the end. */
+const MAX_OVERLAPS = 1024;
 
 /**
  * Validates a whole `authorization_details` strictly and returns it as given, without defaults, for hashing.
@@ -75,7 +77,7 @@ function entryRefusal(entry: AuthorityEntry, set: AuthoritySet): Refusal | null 
  * granted exactly as it was written. One that only overlaps is granted its greatest parts, one for each
  * ceiling entry that it overlaps, in the ceiling's order; a part within another part is left out.
  * @param name how `rule` calls the ceiling, such as `template reconcile`
- * @throws Denied if the overlaps make more than 512 entries
+ * @throws Denied if the overlaps make more than 512 entries, or if there are more than 1,024 of them
  */
 export function intersect(
   wanted: AuthoritySet,
@@ -85,8 +87,13 @@ export function intersect(
   const granted: AuthorityEntry[] = [];
   const narrowed: Narrowing[] = [];
   const seen = new Set<string>();
+  let overlaps = 0;
   for (const entry of wanted) {
-    const { parts, cuts } = intersectEntry(entry, ceiling, name);
+    const found = overlapping(entry, ceiling);
+    overlaps += found.parts.length;
+    if (overlaps > MAX_OVERLAPS)
+      throw badAuthority('authorization_details', 'overlaps the ceiling in too many ways');
+    const { parts, cuts } = greatestOf(entry, found, name);
     narrowed.push(...cuts);
     for (const part of parts) {
       const text = canonicalize(part);
@@ -107,20 +114,24 @@ interface Part {
   readonly cut: Refusal;
 }
 
-function intersectEntry(
-  entry: AuthorityEntry,
-  ceiling: AuthoritySet,
-  name: string,
-): { readonly parts: AuthoritySet; readonly cuts: readonly Narrowing[] } {
+interface Overlaps {
+  /** Covered whole by one ceiling entry: whatever else overlaps it is within it. */
+  readonly covered: boolean;
+  readonly parts: readonly Part[];
+  readonly nearest: Refusal;
+  /** Of the ceiling; -1 for none. */
+  readonly nearest_at: number;
+}
+
+function overlapping(entry: AuthorityEntry, ceiling: AuthoritySet): Overlaps {
   const type = entryType(entry.type, 'entry');
   const cuts: (Refusal | null)[] = ceiling.map((other) =>
     other.type === entry.type ? type.within(entry, other) : { code: 'type_not_covered', value: entry.type },
   );
-  // Covered whole: whatever else overlaps it is within it.
-  if (cuts.includes(null)) return { parts: [entry], cuts: [] };
   const parts: Part[] = [];
   let nearest: Refusal = { code: ceiling.length === 0 ? 'nothing_granted' : 'type_not_covered' };
   let nearest_at = -1;
+  if (cuts.includes(null)) return { covered: true, parts, nearest, nearest_at };
   for (const [at, other] of ceiling.entries()) {
     const cut = cuts[at];
     if (other.type !== entry.type || cut === undefined || cut === null) continue;
@@ -131,6 +142,16 @@ function intersectEntry(
       nearest_at = at;
     }
   }
+  return { covered: false, parts, nearest, nearest_at };
+}
+
+function greatestOf(
+  entry: AuthorityEntry,
+  { covered, parts, nearest, nearest_at }: Overlaps,
+  name: string,
+): { readonly parts: AuthoritySet; readonly cuts: readonly Narrowing[] } {
+  if (covered) return { parts: [entry], cuts: [] };
+  const type = entryType(entry.type, 'entry');
   const greatest = parts.filter(
     (part, index) =>
       !parts.some(
