@@ -59,6 +59,8 @@ const MAX_LEASES = 10_000;
 /** Leases a commit: the writer thread serves others in between. */
 const BATCH = 100;
 const REMEMBERED = 1000;
+/** The counterpart's clock may be ahead of ours by so much: what is that young may have been issued after the time. */
+const SKEW_SECONDS = 60;
 
 /** @throws Denied `not_found` for a target of no provider, `conflict` with the counterpart's fault */
 export async function denyOlder(ports: Ports, request: DenyOlderRequest): Promise<DenyOlderAnswer> {
@@ -195,50 +197,58 @@ async function deny(
   }
 }
 
-/** What was delivered before is dead now, and says so; what is under way must not become live. */
+/**
+ * What was delivered before is dead now, and says so. What is under way must not become live, and what was delivered
+ * too short a time before is revoked by itself as well: there is room for that again.
+ */
 async function end(
   ports: Ports,
-  { type: of, target, actor, reason }: DenyOlderRequest,
+  request: DenyOlderRequest,
   issued_before: number,
-  residual: { readonly seconds: number; readonly why: string },
+  residual: Residual,
 ): Promise<void> {
-  // Once more: what was made since the first look, and before the time, is dead too.
-  const leases = await ports.store.openLeases(of, target, MAX_LEASES);
-  const older = leases.filter((lease) => lease.created_at < issued_before);
-  for (let at = 0; at < older.length; at += BATCH)
-    await Promise.all(
-      older.slice(at, at + BATCH).map(async (lease) => {
-        const { id, type, mission_id, credential_id } = lease;
-        const credential = await ports.store.credential(credential_id);
-        if (credential === null) {
-          // Never delivered: nobody knows when it is issued, so that its own revocation must follow.
-          await quietly(
-            ports.store.atomically([
-              {
-                kind: 'update_lease',
-                id,
-                from: ['pending', 'revoking'],
-                set: { state: 'revoking', next_at: 0 },
-              },
-            ]),
-          );
-          return;
-        }
-        const ended_at = ports.clock.now();
-        await quietly(
-          ports.store.atomically([
-            { kind: 'update_lease', id, from: ['live', 'revoking'], set: { state: 'revoked', ended_at } },
-            ...(credential.revoked_at === null
-              ? [{ kind: 'revoke_credential', id: credential_id, at: ended_at } as const]
-              : []),
-            leaseRecord('lease.revoked', actor, mission_id, ended_at, {
-              lease: id,
-              type,
-              reason,
-              residual: { ...residual },
-            }),
-          ]),
-        );
-      }),
-    );
+  const seen = new Set<string>();
+  for (;;) {
+    // Once more than the first look: what was made since, and before the time, is dead too.
+    const open = await ports.store.openLeases(request.type, request.target, MAX_LEASES);
+    const older = open.filter(({ id, created_at }) => created_at < issued_before && !seen.has(id));
+    if (older.length === 0) return;
+    for (const { id } of older) seen.add(id);
+    for (let at = 0; at < older.length; at += BATCH)
+      await Promise.all(
+        older
+          .slice(at, at + BATCH)
+          .map((lease) => quietly(endOne(ports, request, lease, issued_before, residual))),
+      );
+  }
+}
+
+async function endOne(
+  ports: Ports,
+  { actor, reason }: DenyOlderRequest,
+  { id, type, mission_id, credential_id }: LeaseRecord,
+  issued_before: number,
+  residual: Residual,
+): Promise<void> {
+  const credential = await ports.store.credential(credential_id);
+  if (credential === null || credential.issued_at >= issued_before - SKEW_SECONDS) {
+    const from = ['pending', 'live', 'revoking'] as const;
+    await ports.store.atomically([
+      { kind: 'update_lease', id, from, set: { state: 'revoking', next_at: 0 } },
+    ]);
+    return;
+  }
+  const ended_at = ports.clock.now();
+  await ports.store.atomically([
+    { kind: 'update_lease', id, from: ['live', 'revoking'], set: { state: 'revoked', ended_at } },
+    ...(credential.revoked_at === null
+      ? [{ kind: 'revoke_credential', id: credential_id, at: ended_at } as const]
+      : []),
+    leaseRecord('lease.revoked', actor, mission_id, ended_at, {
+      lease: id,
+      type,
+      reason,
+      residual: { ...residual },
+    }),
+  ]);
 }

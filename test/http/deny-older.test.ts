@@ -160,6 +160,8 @@ describe.skipIf(!pythonHas('denying older AWS sessions', 'moto.server'))('denyin
     expect(await policy()).toBe(before);
     expect((await leasesOf(innocent.id))[0]?.state).toBe('live');
 
+    // Older than any difference of clocks.
+    sortie.clock.ahead += 120;
     const event_id = 'incident-7';
     const done = await denyOlder({ event_id });
     expect(done.body).toMatchObject({ dry_run: false, repeated: false, clean: 1, collateral: 1 });
@@ -178,6 +180,9 @@ describe.skipIf(!pythonHas('denying older AWS sessions', 'moto.server'))('denyin
         details: { target: ROLE, reason: 'list is full', collateral: [innocent.id], event_id },
       },
     ]);
+
+    // Nothing more of it has to be said on the list.
+    expect(await policy()).not.toContain(innocent.id);
 
     // The innocent mission goes on, and asks again.
     sortie.clock.ahead += 2;
@@ -210,6 +215,14 @@ describe.skipIf(!pythonHas('denying older AWS sessions', 'moto.server'))('denyin
     for (const dry_run of [true, false])
       expect((await denyOlder({ role: 'arn:aws:iam::123456789012:role/other', dry_run })).status).toBe(404);
     expect(await policy()).toBe(before);
+  });
+
+  test('what is younger than clocks may differ is denied by itself as well', async () => {
+    const young = await born();
+    expect((await denyOlder()).body['collateral']).toBeGreaterThanOrEqual(1);
+    const [lease] = await leasesOf(young.id);
+    await expect.poll(async () => (await leasesOf(young.id))[0]?.state, { timeout: 5000 }).toBe('revoked');
+    expect(await policy()).toContain(lease?.id);
   });
 
   test('a preview of a revocation tells the residual of the provider, not that of a verifier', async () => {
