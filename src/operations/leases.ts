@@ -30,6 +30,11 @@ import { leaseRecord, OPEN, PENDING_SECONDS, quietly, tendNow } from './tend-lea
  * counterpart something that stays for a while, such as room in the list of denied AWS sessions.
  */
 const REPLACEMENT = { interval_seconds: 10, burst: 5 } as const;
+/**
+ * Whoever issued a set that failed undoes it, after its mission was ended: one denial of a mission takes less room in
+ * the list of denied AWS sessions than one of each lease. If it dies first, they are due after this.
+ */
+const UNDO_SECONDS = 10;
 /** Activation looks again when something that it replaces ended by itself meanwhile. */
 const ACTIVATION_RETRIES = 5;
 
@@ -296,16 +301,16 @@ function liveWrites(mission: Mission, { lease, issued, credential }: Made, at: n
 
 /** A set that failed is to be revoked, on record; where the store does not take that, it is revoked here and now. */
 async function mark(ports: Ports, made: readonly Made[], planned: readonly PlannedLease[]): Promise<void> {
+  const now = ports.clock.now();
   try {
     for (const id of idsOf(planned))
       await quietly(
         ports.store.atomically([
-          { kind: 'update_lease', id, from: OPEN, set: { state: 'revoking', next_at: 0 } },
+          { kind: 'update_lease', id, from: OPEN, set: { state: 'revoking', next_at: now + UNDO_SECONDS } },
         ]),
       );
   } catch (cause) {
     // If this fails as well, each pending lease says what to revoke.
-    const now = ports.clock.now();
     await Promise.allSettled(made.map(({ provider, issued }) => provider.revoke(issued.revocation, now)));
     throw cause;
   }

@@ -132,6 +132,7 @@ describe.skipIf(bin === null || !pythonHas('bundles under kill -9', 'moto.server
           .sort(),
       );
       expect(bundle.vault.alive()).toBe(standing(all, 'vault_secret').length);
+      expect(bundle.vault.leases()).toBe(standing(all, 'vault_secret').length);
       const denied = new Set(await bundle.aws.denied());
       const now = bundle.broker.clock.now();
       for (const lease of all) {

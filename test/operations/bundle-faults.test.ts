@@ -124,6 +124,7 @@ describe.skipIf(bin === null || !pythonHas('faults of bundles', 'moto.server'))(
     expect(await working(body)).toEqual([]);
     expect(await bundle.roles()).toEqual([]);
     expect(bundle.vault.alive()).toBe(0);
+    expect(bundle.vault.leases()).toBe(0);
     expect(await bundle.aws.denied()).toContain(body.mission.id);
     // And is said again where it was done.
     const { body: audit } = await bundle.broker.admin(
@@ -186,7 +187,7 @@ describe.skipIf(bin === null || !pythonHas('faults of bundles', 'moto.server'))(
     [
       'late: PostgreSQL hears COMMIT when all have gone',
       'postgres',
-      { kind: 'late', at: 'COMMIT', seconds: 4 },
+      { kind: 'late', at: 'COMMIT', seconds: 5 },
     ],
     ['before: Vault refuses the connection', 'vault', { kind: 'refuse' }],
     ['before: Vault hangs over the login', 'vault', { kind: 'hang', at: 'auth/jwt/login' }],
@@ -195,7 +196,7 @@ describe.skipIf(bin === null || !pythonHas('faults of bundles', 'moto.server'))(
     [
       'late: Vault hears the login when all have gone',
       'vault',
-      { kind: 'late', at: 'auth/jwt/login', seconds: 3 },
+      { kind: 'late', at: 'auth/jwt/login', seconds: 5 },
     ],
     ['during: Vault hangs over the prolongation', 'vault', { kind: 'hang', at: 'renew-self' }],
     ['during: Vault answers the prolongation with 500', 'vault', { kind: 'error', at: 'renew-self' }],
@@ -242,6 +243,7 @@ describe.skipIf(bin === null || !pythonHas('faults of bundles', 'moto.server'))(
     expect(leases.map(({ state }) => state)).toEqual(['revoked', 'revoked', 'revoked', 'revoked']);
     expect(await bundle.roles()).toEqual([]);
     expect(bundle.vault.alive()).toBe(0);
+    expect(bundle.vault.leases()).toBe(0);
     // Whether a session was made or not, it is denied: by the mission, which takes the least room on the role.
     const denied = (await bundle.aws.denied()).filter((id) => !denied_before.has(id));
     expect(denied).toEqual([mission]);
@@ -262,6 +264,7 @@ describe.skipIf(bin === null || !pythonHas('faults of bundles', 'moto.server'))(
     expect(body.detail).toContain('postgres_role');
     expect(await bundle.roles()).toEqual([]);
     expect(bundle.vault.alive()).toBe(0);
+    expect(bundle.vault.leases()).toBe(0);
   });
 
   it.each<[string, (write: Write) => boolean]>([
@@ -278,6 +281,7 @@ describe.skipIf(bin === null || !pythonHas('faults of bundles', 'moto.server'))(
     expect(status).toBe(503);
     expect(await bundle.roles()).toEqual([]);
     expect(bundle.vault.alive()).toBe(0);
+    expect(bundle.vault.leases()).toBe(0);
     storeFails = null;
     bundle.advance(60);
     const [mission] = (await allMissions()).filter((id) => !missions_before.includes(id));

@@ -106,7 +106,7 @@ export interface BundleOptions {
   readonly aws?: boolean;
   /** Puts a proxy that can fail before each counterpart. */
   readonly faults?: boolean;
-  /** For one request of a provider; as the configuration says it. Default 2 s, and 1 s for Vault. */
+  /** For one request of a provider; as the configuration says it. Default 3 s: a loaded machine is slow. */
   readonly timeout?: string;
   /** Least life of an AWS session, where a test moves the broker's clock away from moto's. */
   readonly min_session?: string;
@@ -185,14 +185,14 @@ export async function startBundle(bin: string, options: BundleOptions = {}): Pro
               user: database.broker.user,
               password: { from_file: join(secrets, 'postgres') },
               tls: 'off',
-              timeout: options.timeout ?? '2s',
+              timeout: options.timeout ?? '3s',
             },
           ],
           vault: [
             {
               name: 'main',
               url: `http://127.0.0.1:${through('vault')}`,
-              timeout: options.timeout ?? '1s',
+              timeout: options.timeout ?? '3s',
               login: { jwt: { audience: VAULT_AUDIENCE, broker_role: 'sortie-broker' } },
             },
           ],
@@ -209,7 +209,7 @@ export async function startBundle(bin: string, options: BundleOptions = {}): Pro
                 { arn: DATA_ROLE, ...life },
                 { arn: WEB_ROLE, web_identity: { audience: AWS_AUDIENCE }, ...life },
               ],
-              timeout: options.timeout ?? '2s',
+              timeout: options.timeout ?? '3s',
             },
           }),
         },

@@ -45,6 +45,8 @@ export interface VaultEmulator {
   readonly requests: { readonly method: string; readonly path: string; readonly token: string }[];
   /** Tokens that live now, the root token aside. */
   alive(): number;
+  /** Leases that live now, whoever reads them. */
+  leases(): number;
   /** Whether a database login of a lease works now. */
   login(username: string, password: string): boolean;
   /** Moves the clock. */
@@ -324,6 +326,10 @@ export async function startVaultEmulator(options: {
     alive() {
       sweep();
       return [...tokens.values()].filter((token) => token.meta['role'] !== 'sortie-broker').length;
+    },
+    leases() {
+      sweep();
+      return leases.size;
     },
     login(username, password) {
       sweep();
