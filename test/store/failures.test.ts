@@ -119,7 +119,7 @@ describe('the store', () => {
   }, 60_000);
 
   it('refuses whole groups while it is full, and works again once there is room', async () => {
-    open = await openSqliteStore({ path, max_pages: 130 });
+    open = await openSqliteStore({ path, max_pages: 160 });
     const use = (id: string): Write[] => [
       { kind: 'use_once', space: 'a', id, expires_at: NOW + 60 },
       { kind: 'take_rate', key: `${id}-${'x'.repeat(400)}`, at: NOW, interval_seconds: 1, burst: 1 },
