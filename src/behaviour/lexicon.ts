@@ -21,7 +21,7 @@ export const CHANGING_VERBS = words(
 export const TRANSFER_VERBS = words('export dump backup replicate mirror');
 /** Verbs that read here and act there (return a value, return a parcel): the description decides, and else they act. */
 export const OPEN_VERBS = words(
-  'return returns open select convert process handle log link rate test access evaluate request',
+  'return returns open select convert process handle log link rate test access evaluate request capture',
 );
 /** Verbs that are nouns as often (an order, a comment, a list): a plain verb beside them counts first. */
 export const NOUN_VERBS = words(

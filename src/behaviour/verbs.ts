@@ -104,6 +104,9 @@ function strictest(verbs: readonly Verb[]): Verb | null {
   );
 }
 
+/** `orders_search`: at the end of a name these are verbs too. */
+const LOOKING_VERBS = new Set(['search', 'list', 'query']);
+
 /** To check in is not to check. */
 function isCheckIn(word: string, next: string | undefined): boolean {
   return word === 'check' && (next === 'in' || next === 'out');
