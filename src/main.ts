@@ -2,6 +2,8 @@
 export async function main(argv: readonly string[]): Promise<void> {
   const out = (text: string) => void process.stdout.write(text);
   const err = (text: string) => void process.stderr.write(text);
+  // A terminal that was closed must not end a run before it has cleaned up.
+  process.stderr.on('error', () => {});
   if (argv[2] === 'credential-process') {
     // A tool waits for this one, each time: nothing else is loaded.
     const { credentialProcess } = await import('./cli/credential-process.ts');

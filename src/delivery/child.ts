@@ -37,7 +37,8 @@ export async function startChild(
   });
   await new Promise<void>((resolve, reject) => {
     child.once('spawn', resolve);
-    child.once('error', (cause: NodeJS.ErrnoException) =>
+    // Later ones are signals that could not be sent; the command goes on.
+    child.on('error', (cause: NodeJS.ErrnoException) =>
       reject(new NotStarted(command, cause.code ?? 'unknown')),
     );
   });

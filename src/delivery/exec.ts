@@ -43,7 +43,7 @@ export async function execUnderMission(parts: ExecParts): Promise<number> {
   let delivered: Delivered | null = null;
   try {
     folder = PrivateFolder.create(parts.env);
-    mission = await declare(parts);
+    mission = await Promise.race([declare(parts), signals.again]);
     signals.throwIfAny();
     delivered = await deliverAll({ mission, deliveries: file.deliver, folder, self: parts.self, report });
     signals.throwIfAny();
@@ -63,9 +63,14 @@ export async function execUnderMission(parts: ExecParts): Promise<number> {
     return failure(cause, report);
   } finally {
     signals.to(null);
-    await delivered?.close();
-    folder?.remove();
-    if (mission !== null) await Promise.race([complete(mission, report), signals.any]);
+    try {
+      await delivered?.close();
+      folder?.remove();
+    } catch (cause) {
+      report('warning', `${folder?.path} could not be removed: ${spokenFault(cause)}`);
+    }
+    // Whoever is in a hurry leaves the rest to the broker.
+    if (mission !== null) await Promise.race([complete(mission, report), signals.again.catch(() => {})]);
   }
 }
 
@@ -117,13 +122,16 @@ function watch(
   const { check_every, on_end } = file;
   let [stopped, unreachable, state] = [false, false, mission.state];
   let timer: NodeJS.Timeout | undefined;
+  const over = (why: string) => {
+    report('ended', `the mission is over: ${SAID[why] ?? why}`, { mission_id: mission.id, why });
+    if (on_end.command === 'leave') return;
+    report('warning', `ending the command, with SIGKILL after ${on_end.grace} s`);
+    child.terminate(on_end.grace * 1000);
+  };
+  // While the command was being started.
+  if (state !== 'active' && state !== 'suspended') over(`mission_${state}`);
   const stops = [
-    mission.on('ended', ({ why }) => {
-      report('ended', `the mission is over: ${SAID[why] ?? why}`, { mission_id: mission.id, why });
-      if (on_end.command === 'leave') return;
-      report('warning', `ending the command, with SIGKILL after ${on_end.grace} s`);
-      child.terminate(on_end.grace * 1000);
-    }),
+    mission.on('ended', ({ why }) => over(why)),
     mission.on('replaced', ({ credential: { type, target, expires_at } }) =>
       report('replaced', `${type} ${target} renewed until ${expires_at}`, { type, target, expires_at }),
     ),
@@ -139,7 +147,8 @@ function watch(
       await mission.refresh();
       unreachable = false;
     } catch (cause) {
-      if (!stopped && !unreachable && !(cause instanceof MissionEnded)) {
+      const told = cause instanceof MissionEnded || mission.state === 'suspended';
+      if (!stopped && !unreachable && !told) {
         unreachable = true;
         report('warning', `the mission cannot be looked up: ${sentenceOf(cause)}`);
       }
@@ -221,23 +230,27 @@ class Interrupted extends Error {
 function listenForSignals(onSignal: ExecParts['onSignal']) {
   let child: Child | null = null;
   let first: Forwarded | null = null;
-  let leave = () => {};
-  const any = new Promise<void>((resolve) => {
-    leave = resolve;
+  let over = false;
+  let leave = (_: Interrupted) => {};
+  const again = new Promise<never>((_, reject) => {
+    leave = reject;
   });
+  again.catch(() => {});
   for (const signal of FORWARDED)
     onSignal(signal, () => {
       if (child !== null) child.forward(signal);
-      else if (first === null) first = signal;
-      else leave();
+      else if (over || first !== null) leave(new Interrupted(signal));
+      else first = signal;
     });
   return {
-    any,
-    /** To whom signals go from now on. */
+    /** Fails at a second signal while there is no command, or at the first after it. */
+    again,
+    /** To whom signals go from now on; null once the command is over. */
     to(next: Child | null) {
       child = next;
-      // One that came before the run was over does not shorten its end; the next one does.
-      if (next === null) first ??= 'SIGTERM';
+      if (next === null) over = true;
+      // One that came while it was being started.
+      else if (first !== null) next.forward(first);
     },
     throwIfAny() {
       if (first !== null) throw new Interrupted(first);

@@ -1,10 +1,11 @@
 /** One command under one mission: real processes, a real broker, an emulated Vault. */
-import { readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { pythonHas } from '../foreign/python.ts';
 import { type BrokerWithSecrets, startWithSecrets } from '../sdk/agent/secrets.ts';
+import { serve } from '../sdk/agent/support.ts';
 import { ERP, MAIL } from '../support/broker.ts';
 import { eventually, missionFile, node, type Place, startPlace, stateOf } from './support.ts';
 
@@ -188,6 +189,30 @@ describe('signals', () => {
       expect(run.said.out).toContain('"event":"completed"');
     },
   );
+
+  test('a terminal that is closed does not keep the run from cleaning up', async () => {
+    const run = await exec(SECRET_FILE, node(WAITING));
+    await eventually(() => run.said.out !== '', 'the command runs', run);
+    const path = run.said.out.trim();
+    run.process.stderr?.destroy();
+    run.process.stdout?.destroy();
+    run.process.kill('SIGHUP');
+    expect(await run.exited).toBe(129);
+    expect(existsSync(path)).toBe(false);
+    expect(place.left()).toEqual([]);
+    expect(await stateOf(world.sortie, run)).toBe('completed');
+  });
+
+  test('a second one leaves a broker that does not answer alone', async () => {
+    const silent = await serve(() => {});
+    const run = await place.exec({ ...missionFile(world.sortie), broker: silent.url }, node(''));
+    await eventually(() => silent.seen.length > 0, 'it asks', run);
+    run.process.kill('SIGINT');
+    run.process.kill('SIGTERM');
+    expect([130, 143]).toContain(await run.exited);
+    expect(place.left()).toEqual([]);
+    await silent.close();
+  });
 
   test('before the command runs, one ends the run and its mission', async () => {
     const run = await exec(SECRET_FILE, node(WAITING));

@@ -33,6 +33,8 @@ export interface KeptOptions<Item extends Perishable> {
 /** After a renewal in the background failed; whoever needs the token asks at once all the same. */
 const RETRY_MIN_SECONDS = 1;
 const RETRY_MAX_SECONDS = 30;
+/** Refusals of the moment: too often, or overtaken by another request. */
+const PASSING: readonly string[] = ['dispatch_rate', 'conflict'];
 /** A suspended laptop wakes with a late timer: the clock is looked at this often. */
 const LOOK_EVERY_MS = 30_000;
 const SHORTEST_WAIT_MS = 20;
@@ -144,7 +146,7 @@ export class Kept<Item extends Perishable> {
       const wait = Math.min(RETRY_MAX_SECONDS, RETRY_MIN_SECONDS * 2 ** (count - 1));
       // What the broker refused once is refused again: only a caller who needs it asks.
       const not_before =
-        cause instanceof MissionDenied
+        cause instanceof MissionDenied && !PASSING.includes(cause.code)
           ? Number.POSITIVE_INFINITY
           : this.#options.now() + wait * (0.5 + this.#options.random() / 2);
       this.#failures.set(key, { count, not_before });
