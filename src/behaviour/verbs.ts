@@ -127,7 +127,8 @@ function namedVerb(name: readonly string[]): { readonly verb: Verb; readonly nou
   if (verb !== null) return { verb, noun: false };
   const [only] = verbs;
   // `list_buckets`: a reading word in the imperative's place, and nothing else that could be the verb.
-  if (verbs.length === 1 && only?.at === 0 && rankOf(only.word) === 'read')
+  const placed = only?.at === 0 || (only?.at === name.length - 1 && LOOKING_VERBS.has(only.word));
+  if (verbs.length === 1 && only !== undefined && placed && rankOf(only.word) === 'read')
     return { verb: only, noun: false };
   const noun = strictest(verbs);
   return noun === null ? null : { verb: noun, noun: true };
