@@ -19,7 +19,7 @@ import type { ReportedVerdict } from '../../domain/verdict-report.ts';
 import { AnswerIntake } from './answer-intake.ts';
 import type { GuardedCall } from './call.ts';
 import { denied, type GuardDenial } from './denial.ts';
-import type { AskBroker, BrokerWord } from './guard.ts';
+import { type AskBroker, type BrokerWord, deniedBy } from './guard.ts';
 import { type Held, HeldMissions, reachesOut } from './held-missions.ts';
 import type { MissionFactsSource, TaintMark } from './mission-facts.ts';
 import type { ObservationReports } from './observation-reports.ts';
@@ -124,7 +124,7 @@ export class BehaviourJudge implements SequenceJudge {
 
   /**
    * Where entries limit by origin and a value has none here, another audience may know it: the broker judges the call
-   * in full, its proof included. What it does not permit is judged here, by what is known here.
+   * in full, its proof included. Where it cannot be asked, the call is judged here, by what is known here.
    */
   #originsElsewhere(token: VerifiedToken, call: GuardedCall): Promise<null> | null {
     const held = this.#missions.get(token.mission_id);
@@ -144,7 +144,8 @@ export class BehaviourJudge implements SequenceJudge {
     try {
       await this.#reports.tell(held);
       const word = await this.#options.ask(call, token);
-      if (typeof word === 'object' && word.permitted) this.#words.set(call, word);
+      // Its no stands as well: the proof is spent, and a second question would only hear that.
+      this.#words.set(call, typeof word === 'boolean' ? { permitted: word } : word);
     } catch {
       // Then it is unknown.
     }
@@ -162,9 +163,10 @@ export class BehaviourJudge implements SequenceJudge {
       return denied('rules_unenforceable', { private_reason: (error as Error).message });
     }
     const held = this.#missions.touch(token);
-    if (held !== null && this.#words.has(call)) {
+    const word = this.#words.get(call);
+    if (held !== null && word !== undefined) {
       held.state = { ...held.state, seq: held.state.seq + 1 };
-      return null;
+      return word.permitted ? null : deniedBy(word);
     }
     const context = held === null ? null : this.#missions.contextOf(held);
     if (held === null || context === null)

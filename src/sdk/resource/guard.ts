@@ -292,15 +292,19 @@ export class Guard {
     if (this.#ask === null) return denied('broker_unreachable', { private_reason: 'no broker client' });
     try {
       const word = await this.#ask(call, token);
-      const { permitted, reason, retry }: BrokerWord = typeof word === 'boolean' ? { permitted: word } : word;
-      if (permitted === true) return this.#moved(token);
-      return reason === 'behaviour_denied'
-        ? denied('behaviour_denied', { retry: retry ?? 'with_new_mission' })
-        : denied('broker_denied');
+      if (word === true || (typeof word === 'object' && word.permitted === true)) return this.#moved(token);
+      return deniedBy(typeof word === 'object' ? word : { permitted: false });
     } catch {
       return denied('broker_unreachable');
     }
   }
+}
+
+/** What the agent is told where the broker said no. */
+export function deniedBy({ reason, retry }: BrokerWord): GuardDenial {
+  return reason === 'behaviour_denied'
+    ? denied('behaviour_denied', { retry: retry ?? 'with_new_mission' })
+    : denied('broker_denied', reason === undefined ? {} : { private_reason: reason });
 }
 
 function failed(error: unknown): GuardDenial {

@@ -8,7 +8,7 @@ export type { DenialAnswer, DenialCode, GuardDenial, Retry } from './denial.ts';
 export { type ExpressGuard, type ExpressRequest, expressGuard } from './express.ts';
 export { type FastifyGuard, fastifyGuard } from './fastify.ts';
 export { type Admission, type FetchGuard, fetchGuard, permitOfRequest } from './fetch.ts';
-export type { DecisionFacts, DecisionObserver, Guard, Verdict } from './guard.ts';
+export type { BrokerWord, DecisionFacts, DecisionObserver, Guard, Verdict } from './guard.ts';
 export {
   type McpAuthInfo,
   McpGuard,
@@ -19,5 +19,5 @@ export {
 export { metadataPath, metadataUrl, type ResourceMetadata } from './metadata.ts';
 export { HttpAdapter, type HttpAdapterOptions, permitOf } from './node-http.ts';
 export type { ProtectedRoute } from './route.ts';
-export type { GuardLimits, SequenceJudge } from './state.ts';
+export type { GuardLimits, SequenceJudge, Settled } from './state.ts';
 export type { AccessClaims, VerifiedToken } from './token.ts';

@@ -402,6 +402,28 @@ describe('a proof', () => {
     expect((await post.guard.decide(given)).permitted).toBe(true);
     expect((await post.guard.decide(given)).permitted).toBe(false);
   });
+
+  it('nor where the broker said no', async () => {
+    const tap = tappedFetch();
+    const post = await two.guard(MAIL, { fetch: tap.fetch });
+    const origin = { in: ['mission', 'trusted', 'untrusted'] };
+    const held = await two.agent({
+      proposal: [
+        { type: 'mission_resource_access', resource: ERP, actions: ['board.read'] },
+        {
+          type: 'mission_resource_access',
+          resource: MAIL,
+          actions: ['letter.register'],
+          constraints: { parameters: { to: { origin } } },
+        },
+        { type: 'mission_resource_access', resource: MAIL, actions: ['inbox.list'] },
+      ],
+    });
+    await two.say(post, held, 'inbox.list', {}, POISON);
+    const before = tap.count('/access/v1/evaluation');
+    expect(await two.say(post, held, 'letter.register', { to: ATTACKER })).toBe('behaviour_denied');
+    expect(tap.count('/access/v1/evaluation')).toBe(before + 1);
+  });
 });
 
 describe('memory that is lost', () => {
