@@ -3,6 +3,7 @@
  * lease for each entry of a mission is on its way, and at most one is live: who makes it anew takes over whatever
  * an earlier request was still making, and ends the one that was live in the transaction that makes the new one so.
  */
+import { createHash } from 'node:crypto';
 import {
   type AuthoritySet,
   effective,
@@ -136,7 +137,7 @@ export function takeOver(
       ...[...keys].map(
         (key): Write => ({
           kind: 'take_rate',
-          key: `credential:${mission.id}:${key}`,
+          key: `credential:${mission.id}:${createHash('sha256').update(key).digest('base64url')}`,
           at: now,
           ...REPLACEMENT,
         }),

@@ -37,6 +37,9 @@ const RETRIES = 8;
 /** A mission has at most so many provider entries that anybody would renew at once. */
 export const MAX_RENEWED = 64;
 
+/** Type of the credential record of a token. */
+const TOKEN = 'jwt';
+
 export interface RenewalRequest {
   readonly mission_id: string;
   /**
@@ -142,12 +145,12 @@ async function renewable(
   const seen = new Set<string>();
   for (const id of ids) {
     const credential = await ports.store.credential(id);
-    // One body for ids of others and for ids of nobody.
-    if (credential === null || credential.mission_id !== mission.id)
-      throw malformed('ids has one that is no credential of this mission');
     const lease = leases.find(({ credential_id }) => credential_id === id);
-    if (lease === undefined)
+    if (credential?.mission_id === mission.id && credential.type === TOKEN)
       throw malformed('ids has one of a token: tokens are renewed at /token; here only what a provider made');
+    // One body for ids of others and for ids of nobody. Without its credential, a lease was never live.
+    if (credential === null || lease === undefined)
+      throw malformed('ids has one that is no credential of this mission');
     if (!within([lease.entry], carried).ok)
       throw new Denied({
         tag: 'invalid_authorization_details',
