@@ -36,8 +36,10 @@ export interface Claim {
   >;
   /** `dec_...`, by which it is explained. */
   readonly decision_id: string;
-  /** `broker`: judged here, synchronously. Else when the agent made the call's proof, seconds by its clock. */
-  readonly proven: 'broker' | number;
+  /** `broker`: here, synchronously. */
+  readonly judged_by: 'broker' | 'verifier';
+  /** Seconds: when the broker judged, or when the agent made the call's proof, by its clock. */
+  readonly at: number;
   readonly bundle_version: string | null;
 }
 
@@ -64,9 +66,9 @@ export async function respond(ports: Ports, claim: Claim): Promise<ResponseDone>
   const asked = askedFor(claim.record, (rule) => (rules[rule] === 'deny' ? responseTo(rules, rule) : 'none'));
   if (asked === 'none') return 'nothing';
   const resumed_at = await lastResume(ports, mission);
-  if (claim.proven !== 'broker' && claim.proven <= resumed_at) return 'nothing';
-  const does = claim.proven === 'broker' ? asked : await permitted(ports, claim, asked, resumed_at);
-  const source = claim.proven === 'broker' ? 'broker' : claim.verifier.id;
+  if (claim.at <= resumed_at) return 'nothing';
+  const does = claim.judged_by === 'broker' ? asked : await permitted(ports, claim, asked, resumed_at);
+  const source = claim.judged_by === 'broker' ? 'broker' : `verifier:${claim.verifier.id}`;
   const event_id = `${BEHAVIOUR_ACTOR}:${source}:${asked}:${resumed_at}`;
   return carryOut(ports, mission, claim, does, event_id, [
     { kind: 'insert_event_id', event_id: `${mission.id}:${event_id}`, at: now },
@@ -191,7 +193,8 @@ function verdictRecord(claim: Claim, asked: RequestedResponse, does: RequestedRe
     rule: record.rule,
     asked,
     does,
-    ...(claim.proven === 'broker' ? { judged_by: 'broker' } : { proven_at: claim.proven }),
+    judged_by: claim.judged_by,
+    ...(claim.judged_by === 'verifier' && { proven_at: claim.at }),
     rules_version: record.rules_version,
     catalogue_version: record.catalogue_version,
     bundle_version: claim.bundle_version,
@@ -246,7 +249,7 @@ export function createVerdictResponses(
 
   async function answer(claim: Claim): Promise<void> {
     const { mission_id, verifier, record, decision_id: decision } = claim;
-    const pair = `${mission_id} ${verifier.id} ${claim.proven === 'broker'}`;
+    const pair = `${mission_id} ${verifier.id} ${claim.judged_by}`;
     const mission = await ports.store.mission(mission_id);
     const seen = `${mission?.version} ${record.rule}`;
     if (mission === null || answered.get(pair) === seen) return;
@@ -288,7 +291,7 @@ export function createVerdictResponses(
       const { mission_id, verifier, record } = claim;
       const queued = waiting.get(mission_id);
       // One place for each verifier and rule: a flood of one does not push another's word out.
-      const key = `${claim.proven === 'broker'} ${verifier.id} ${record.rule}`;
+      const key = `${claim.judged_by} ${verifier.id} ${record.rule}`;
       if (queued !== undefined) {
         queued.set(key, claim);
         continue;
@@ -320,7 +323,10 @@ function judgedClaim(ports: Ports, judgement: BehaviourJudgement): Claim[] {
   if (!judgement.proven || judgement.mode !== 'enforce' || verdict.response === 'none') return [];
   if (verdict.decision !== 'deny') return [];
   const bundle_version = bundleContent(ports, verifier.audience).version;
-  return [{ mission_id, verifier, record: verdict.record, decision_id, proven: 'broker', bundle_version }];
+  const { record } = verdict;
+  return [
+    { mission_id, verifier, record, decision_id, judged_by: 'broker', at: judgement.at, bundle_version },
+  ];
 }
 
 function claimOf(decision: KeptDecision, batch: ReportedBatch, index: number): Claim | null {
@@ -332,7 +338,8 @@ function claimOf(decision: KeptDecision, batch: ReportedBatch, index: number): C
     verifier: batch.verifier,
     record: verdict.record,
     decision_id: `${batch.id}.${index}`,
-    proven: proven_at,
+    judged_by: 'verifier',
+    at: proven_at,
     bundle_version: batch.bundle_version,
   };
 }

@@ -121,6 +121,8 @@ describe("one verifier's word", () => {
       verdict: { record: { rule: 'stray_effect', catalogue_version: '1' }, enforced: true },
     });
     expect(JSON.stringify(explained.body)).not.toContain('attacker');
+    // Token and proof are checked once and not kept.
+    expect(JSON.stringify(explained.body)).not.toContain(agent.token);
     // What it still holds is refused at once, and what it gets anew has nothing here.
     await until(async () => {
       const verdict = await offices.call(erp, agent, 'contacts.list');

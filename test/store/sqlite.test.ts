@@ -5,6 +5,7 @@ import type { Store } from '../../src/ports.ts';
 import { openSqliteStore } from '../../src/store/sqlite.ts';
 import { allowanceConformance } from './allowances-conformance.ts';
 import { type StoreFactory, storeConformance } from './conformance.ts';
+import { historyConformance } from './history-conformance.ts';
 import { reportConformance } from './reports-conformance.ts';
 
 function sqliteFactory(): StoreFactory {
@@ -41,3 +42,4 @@ function sqliteFactory(): StoreFactory {
 storeConformance('SQLite', sqliteFactory());
 reportConformance('SQLite', sqliteFactory());
 allowanceConformance('SQLite', sqliteFactory());
+historyConformance('SQLite', sqliteFactory());

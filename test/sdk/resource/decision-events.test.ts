@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { JsonObject } from '../../../src/domain/json.ts';
 import { BrokerClient } from '../../../src/sdk/resource/broker-client.ts';
 import { DecisionEvents, type DecisionEventsOptions } from '../../../src/sdk/resource/decision-events.ts';
+import { denied } from '../../../src/sdk/resource/denial.ts';
 import { BrokerDouble, until, verifierKey } from './broker-double.ts';
 import { Bench, bundleOf, call, ISSUER, mint } from './support.ts';
 
@@ -161,5 +162,57 @@ describe('decision events', () => {
     await events.close();
     expect(sent().map((event) => event['parameters_digest'])).toStrictEqual(['msn_self:iban', undefined]);
     expect(JSON.stringify(broker.batches)).not.toContain('SECRET');
+  });
+
+  it('name the bundle that judged them: a batch never mixes two', async () => {
+    let version = 'v1';
+    const { events, bench } = observed({ bundle_version: () => version });
+    const token = mint();
+    bench.check({ token });
+    version = 'v2';
+    bench.check({ token });
+    bench.check({ token });
+    await events.close();
+    expect(
+      broker.batches.map(({ bundle_version, events: told }) => [bundle_version, (told as unknown[]).length]),
+    ).toEqual([
+      ['v1', 1],
+      ['v2', 2],
+    ]);
+  });
+
+  it('of a verdict that asks for a response carry the token, and of every other not', async () => {
+    const { events } = observed();
+    const { bench } = observed();
+    const guarded = call(mint());
+    const token = bench.check({ token: guarded.authorization?.slice('DPoP '.length) ?? '' });
+    if (!token.permitted) throw new Error('a good token');
+    const record = {
+      mission_id: token.mission_id,
+      seq: 0,
+      action: guarded.action,
+      decision: 'deny',
+      rule: 'stray_effect',
+      findings: [],
+      tainted: true,
+      detour: true,
+      memory: { values: 0, overflow: false },
+      catalogue_version: '1',
+      history_version: null,
+      rules_version: '1',
+    } as const;
+    const facts = { ts: 1, latency_us: 1, labels: ['effect'] };
+    for (const [response, enforced] of [
+      ['suspend', true],
+      ['none', true],
+      ['suspend', false],
+    ] as const)
+      events.decided(guarded, token, denied('behaviour_denied'), {
+        ...facts,
+        verdict: { record: { ...record, response }, enforced, evidence: '{}' },
+      });
+    await events.close();
+    expect(sent().map((event) => event['access_token'] !== undefined)).toEqual([true, false, false]);
+    expect(sent().every((event) => (event['verdict'] as JsonObject)['evidence'] === '{}')).toBe(true);
   });
 });
