@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { ConfigFault } from '../../src/config/yaml.ts';
-import { parseMissionFile } from '../../src/delivery/mission-file.ts';
+import { parseMissionFile, readMissionFile } from '../../src/delivery/mission-file.ts';
 
 const GOOD = `broker: https://broker.example.com
 intent:
@@ -29,6 +29,12 @@ test('a short file is enough, and JSON is read too', () => {
       'm.json',
     ).check_every,
   ).toBe(5);
+});
+
+test('the example is one', () => {
+  const { deliver } = readMissionFile(new URL('../../examples/mission.yaml', import.meta.url).pathname);
+  expect(deliver.aws).toHaveLength(1);
+  expect(Object.keys(deliver.environment)).toEqual(['DATABASE_URL']);
 });
 
 test.each([
