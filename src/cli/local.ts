@@ -11,6 +11,7 @@ import { templateHash } from '../domain/anchors.ts';
 import { sealPayload } from '../domain/audit.ts';
 import { type Catalogue, diff, explain, lint } from '../domain/authority/index.ts';
 import type { TemplateDocument } from '../domain/policy.ts';
+import { diffLimits, explainLimits } from '../domain/template-limits.ts';
 import { generateKek } from '../keys/seal.ts';
 import { AUDIT_SEAL_TYP } from '../operations/audit.ts';
 import { verifyAudit } from '../store/audit-verify.ts';
@@ -57,6 +58,7 @@ export function addLocalCommands(program: Command, terminal: Terminal): void {
       const document = readTemplate(file, catalogueIn(options.config));
       terminal.out(`${document.id} ${document.version}: ${document.description ?? ''}\n`);
       for (const line of explain(document.ceiling)) terminal.out(`  ${line}\n`);
+      for (const line of explainLimits(document)) terminal.out(`  ${line}\n`);
       for (const line of explainBehaviour(document)) terminal.out(`  ${line}\n`);
     });
   template
@@ -69,9 +71,14 @@ export function addLocalCommands(program: Command, terminal: Terminal): void {
       const catalogue = catalogueIn(options.config);
       const [was, is] = [readTemplate(before, catalogue), readTemplate(after, catalogue)];
       const change = diff(was.ceiling, is.ceiling);
+      const limits = diffLimits(was, is);
       const behaviour = diffBehaviour(was, is);
-      const widened = [...change.widened.map(({ text }) => text), ...behaviour.widened];
-      const narrowed = [...change.narrowed.map(({ text }) => text), ...behaviour.narrowed];
+      const widened = [...change.widened.map(({ text }) => text), ...limits.widened, ...behaviour.widened];
+      const narrowed = [
+        ...change.narrowed.map(({ text }) => text),
+        ...limits.narrowed,
+        ...behaviour.narrowed,
+      ];
       for (const text of widened) terminal.out(`widens   ${text}\n`);
       for (const text of narrowed) terminal.out(`narrows  ${text}\n`);
       if (change.equivalent && widened.length + narrowed.length === 0) terminal.out('both allow the same\n');
