@@ -39,7 +39,7 @@ export function addBehaviourCommands(program: Command, terminal: Terminal): void
       const lines: string[] = [];
       let cursor: unknown = null;
       do {
-        const query = new URLSearchParams({ mission_id: mission, limit: String(PAGE) });
+        const query = new URLSearchParams({ mission_id: mission, evidence: 'true', limit: String(PAGE) });
         if (typeof cursor === 'string') query.set('cursor', cursor);
         const page = await callAdmin(terminal, options, 'GET', `/decisions?${query}`);
         for (const item of page['items'] as (Exported & { verdict: ReportedVerdict | null })[])

@@ -143,7 +143,11 @@ export function createAdminStream(ports: Ports, reports: Reports): AdminStream {
 }
 
 function shownOf(batch: ReportedBatch) {
-  const numbered = batch.decisions.map((decision, index) => ({ id: `${batch.id}.${index}`, ...decision }));
+  const numbered = batch.decisions.map((decision, index) => ({
+    id: `${batch.id}.${index}`,
+    ...decision,
+    ...(decision.verdict !== undefined && { verdict: { ...decision.verdict, evidence: null } }),
+  }));
   const denials = numbered.filter(({ decision }) => decision === 'deny');
   const permits = numbered.filter(({ decision }) => decision === 'permit');
   const shown = [...denials, ...permits].slice(0, SHOWN);

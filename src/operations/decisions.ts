@@ -17,6 +17,8 @@ export interface DecisionQuery {
   readonly mission_id?: string;
   readonly audience?: string;
   readonly decision?: 'permit' | 'deny';
+  /** With what verdicts follow from: up to 16 KiB each. */
+  readonly evidence?: boolean;
   readonly cursor?: string;
   readonly limit: number;
 }
@@ -102,7 +104,8 @@ export async function listDecisions(ports: Ports, query: DecisionQuery): Promise
       if (newest === null || placed.ts > newest.placed.ts) newest = { source: index, placed };
     }
     if (newest === null || open) break;
-    items.push(newest.placed.view);
+    const { view } = newest.placed;
+    items.push(query.evidence === true ? view : withoutEvidence(view));
     taken[newest.source] = (taken[newest.source] ?? 0) + 1;
   }
   const next = sources.map((source, index) => {
@@ -116,6 +119,10 @@ export async function listDecisions(ports: Ports, query: DecisionQuery): Promise
       ? null
       : Buffer.from(next.join(' ')).toString('base64url'),
   };
+}
+
+function withoutEvidence(view: DecisionView): DecisionView {
+  return view.verdict === null ? view : { ...view, verdict: { ...view.verdict, evidence: null } };
 }
 
 function readCursor(cursor: string): readonly string[] {

@@ -12,6 +12,11 @@ const decisionsQuery = z.strictObject({
   mission_id: z.string().max(128).optional(),
   audience: z.string().max(512).optional(),
   decision: z.enum(['permit', 'deny']).optional(),
+  evidence: z
+    .enum(['true', 'false'])
+    .transform((text) => text === 'true')
+    .optional()
+    .describe('With what verdicts follow from, for a replay.'),
   ...cursorQuery,
 });
 
