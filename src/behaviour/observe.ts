@@ -15,7 +15,7 @@ export interface Observation {
 }
 
 /**
- * Origins that values are observed with. `vouched` and `told` name a step: it returned the value in a field that the
+ * Origins that values are observed with. `heard`: in text, which need not be text that can instruct. `vouched` and `told` name a step: it returned the value in a field that the
  * service vouches for, or in text. Marks that take proof away come first, so that a batch that is cut is never kinder.
  */
 export const OBSERVED = [
@@ -24,12 +24,15 @@ export const OBSERVED = [
   'ambiguous',
   'system',
   'counterparty',
-  'text',
+  'heard',
   'linked',
   'vouched',
   'told',
   'linked_text',
 ] as const;
+
+/** Said of a mission, with digests or without: it has taken in what strangers wrote. Marks it, as `heard` does not. */
+export const MARK = 'text';
 
 export const WHOLE = '*';
 /** Digests in one observation. */
@@ -81,15 +84,8 @@ function collectValues(
   for (const { digest, origins, vouched, text } of rememberedValues(after.memory)) {
     const known = before === null ? null : recall(before, digest);
     const added = origins & ~(known?.origins ?? 0);
-    for (const origin of [
-      'echo',
-      'repeated',
-      'ambiguous',
-      'system',
-      'counterparty',
-      'text',
-      'linked',
-    ] as const)
+    if ((added & ORIGIN.text) !== 0) add('heard', WHOLE, digest);
+    for (const origin of ['echo', 'repeated', 'ambiguous', 'system', 'counterparty', 'linked'] as const)
       if ((added & ORIGIN[origin]) !== 0) add(origin, WHOLE, digest);
     const vouching = vouched & ~(known?.vouched ?? 0);
     const telling = text & ~(known?.text ?? 0);

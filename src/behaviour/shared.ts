@@ -9,7 +9,7 @@ import {
   type ValueRecord,
 } from './memory.ts';
 import { LINKED_TEXT, MAX_SOURCES, type MissionState } from './mission.ts';
-import { OBSERVED, type Observation, stepName, stepOf } from './observe.ts';
+import { MARK, OBSERVED, type Observation, stepName, stepOf } from './observe.ts';
 import { SINK_KINDS, type SinkKind } from './values.ts';
 
 /**
@@ -193,6 +193,7 @@ class Draft {
 
   /** What an observation adds to a value, or null where this verifier may not say so. */
   #maySay(origin: string, field: string): ValueRecord | null {
+    if (origin === 'heard' || origin === MARK) return { origins: ORIGIN.text, vouched: 0, text: 0 };
     if (!OBSERVED.some((known) => known === origin)) return null;
     switch (origin) {
       case 'system':
@@ -214,7 +215,6 @@ class Draft {
       case 'echo':
       case 'repeated':
       case 'ambiguous':
-      case 'text':
         return { origins: ORIGIN[origin], vouched: 0, text: 0 };
       default:
         return null;

@@ -80,6 +80,15 @@ describe('what is read at one audience and done at another', () => {
     expect(tap.count('/access/v1/evaluation')).toBe(1);
   });
 
+  it('values in a text that can instruct nobody are told, and mark nothing', async () => {
+    const { directory, post } = await both();
+    const held = await two.agent();
+    await two.say(directory, held, 'page.get', {}, { note: 'desk@partner.example' });
+    expect(await two.say(post, held, 'letter.register', { to: 'desk@partner.example' })).toBe('permit');
+    const { body } = await two.verifier('erp', `/verifier/missions/${held.mission_id}`);
+    expect(body['tainted']).toBe(false);
+  });
+
   it('refuses where the broker cannot be asked', async () => {
     const tap = tappedFetch();
     const directory = await two.guard(ERP);
