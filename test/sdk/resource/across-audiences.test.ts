@@ -83,7 +83,7 @@ describe('what is read at one audience and done at another', () => {
   it('values in a text that can instruct nobody are told, and mark nothing', async () => {
     const { directory, post } = await both();
     const held = await two.agent();
-    await two.say(directory, held, 'page.get', {}, { note: 'desk@partner.example' });
+    await two.say(directory, held, 'page.get', {}, { code: 'desk@partner.example' });
     expect(await two.say(post, held, 'letter.register', { to: 'desk@partner.example' })).toBe('permit');
     const { body } = await two.verifier('erp', `/verifier/missions/${held.mission_id}`);
     expect(body['tainted']).toBe(false);
