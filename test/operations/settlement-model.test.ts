@@ -85,6 +85,8 @@ class World {
   /** Permitted under each mission, at each audience. */
   readonly permitted = new Map<string, number>();
   readonly liars = new Set<string>();
+  /** The most that an audience was ever seen to hold, whatever the store says of it later. */
+  readonly peaks = new Map<string, number>();
   /** Somebody crashed, or a word was lost for good. */
   lost = false;
 
@@ -219,9 +221,11 @@ class World {
     const [allowance] = await store.allowances(one.id);
     let sum = 0;
     for (const audience of [ERP, MAIL]) {
-      const claimed = allowance?.claims.find((claim) => claim.audience === audience)?.claimed ?? 0;
-      const permitted = this.permitted.get(`${one.id} ${audience}`) ?? 0;
-      sum += this.liars.has(audience) ? claimed : permitted;
+      const held = allowance?.claims.find((claim) => claim.audience === audience)?.held ?? 0;
+      const key = `${one.id} ${audience}`;
+      const most = Math.max(this.peaks.get(key) ?? 0, held);
+      this.peaks.set(key, most);
+      sum += this.liars.has(audience) ? most : (this.permitted.get(key) ?? 0);
     }
     return sum;
   }
