@@ -70,9 +70,9 @@ export async function respond(ports: Ports, claim: Claim): Promise<ResponseDone>
   const does = claim.judged_by === 'broker' ? asked : await permitted(ports, claim, asked, resumed_at);
   const source = claim.judged_by === 'broker' ? 'broker' : `verifier:${claim.verifier.id}`;
   const event_id = `${BEHAVIOUR_ACTOR}:${source}:${asked}:${resumed_at}`;
-  return carryOut(ports, mission, claim, does, event_id, [
+  return carryOut(ports, mission, claim, does, event_id, (done) => [
     { kind: 'insert_event_id', event_id: `${mission.id}:${event_id}`, at: now },
-    verdictRecord(claim, asked, does, now),
+    verdictRecord(claim, asked, done, now),
   ]);
 }
 
@@ -130,13 +130,13 @@ async function carryOut(
   claim: Claim,
   does: RequestedResponse,
   event_id: string,
-  on_record: readonly Write[],
+  on_record: (done: RequestedResponse) => readonly Write[],
 ): Promise<ResponseDone> {
   const by = {
     actor: BEHAVIOUR_ACTOR,
     reason: `${BROKER_REASON} ${claim.record.rule ?? 'behaviour'}, see decision ${claim.decision_id}`,
     event_id: `${event_id}:${does}`,
-    with: on_record,
+    with: on_record(does),
   };
   try {
     if (does === 'revoke') {
@@ -156,7 +156,7 @@ async function carryOut(
     if (!(cause instanceof Denied)) throw cause;
   }
   try {
-    await ports.store.atomically(on_record);
+    await ports.store.atomically(on_record('none'));
     return 'recorded';
   } catch (cause) {
     if (cause instanceof WriteConflict && cause.conflict === 'repeated') return 'repeated';

@@ -82,6 +82,9 @@ describe('a hijacked agent', () => {
     expect(await offices.again(agent)).toMatchObject({ status: 400, error: 'mission_suspended' });
     // The verifier's own word came as well, and took nothing away that a resume would not give back.
     const rows = await answered(agent.mission_id, 2);
+    expect(
+      rows.find(({ details }) => details['verifier'] === 'erp' && details['proven_at'])?.details['does'],
+    ).toBe('none');
     expect(await audit(agent.mission_id, 'mission.contained')).toEqual([]);
     const judged = rows.find(({ details }) => details['judged_by'] === 'broker');
     const explained = await offices.sortie.admin(
