@@ -8,8 +8,7 @@ import type { Mission } from '../domain/mission.ts';
 import type { ObservationReport } from '../domain/reports.ts';
 import type { Ports, VerifierPolicy } from '../ports.ts';
 
-/** Longest that a question about an unknown destination waits for observations that are on their way (wire profile 3). */
-export const OBSERVATION_WAIT_MS = 150;
+export { OBSERVATION_WAIT_MS } from '../behaviour/taint.ts';
 
 /** Memory for all trees together. */
 const MAX_BYTES = 64 * 1024 * 1024;
