@@ -5,6 +5,7 @@ import {
   compareDecimals,
   isDecimal,
   normalDecimal,
+  subtractDecimals,
 } from '../../../src/domain/authority/decimal.ts';
 import { instantMicros, normalResource } from '../../../src/domain/authority/index.ts';
 import { printInstant } from '../../../src/domain/authority/instant.ts';
@@ -55,6 +56,14 @@ describe('decimals', () => {
     expect(addDecimals('999999999999999999.9', '0.1')).toBe('1000000000000000000');
     expect(addDecimals('0.000000000000000001', '7')).toBe('7.000000000000000001');
     expect(addDecimals('12', '0.50')).toBe('12.5');
+    expect(addDecimals('0.000000000000000001', '0')).toBe('0.000000000000000001');
+  });
+
+  it('are subtracted exactly', () => {
+    expect(subtractDecimals('0.3', '0.1')).toBe('0.2');
+    expect(subtractDecimals('10', '0.000000000000000001')).toBe('9.999999999999999999');
+    expect(subtractDecimals('7.50', '7.5')).toBe('0');
+    expect(subtractDecimals('1', '0.999999999999999999')).toBe('0.000000000000000001');
   });
 
   it('end with their last digit', () => {
@@ -153,6 +162,8 @@ describe('a resource', () => {
     ['urn:a:b/c', 'urn:a:b/c'],
     ['urn:%41%c3', 'urn:A%C3'],
     ['x:y', 'x:y'],
+    ['urn:a.b/.c', 'urn:a.b/.c'],
+    ['https://h.example/%c3abc', 'https://h.example/%C3abc'],
   ])('%s has the normal form %s', (text, normal) => {
     expect(normalResource(text)).toBe(normal);
     expect(normalResource(normal)).toBe(normal);
