@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { historyDigest } from '../../src/behaviour/history.ts';
-import { learnFrom } from '../../src/operations/history.ts';
+import { createHistoryLearner, learnFrom } from '../../src/operations/history.ts';
 import { creation, ERP, MAIL, newKey } from '../support/broker.ts';
 import {
   ACTIONS,
@@ -145,6 +145,22 @@ describe('recurring missions', () => {
     const [record] = await broker.ports.store.auditRecords({ event: 'history.forgotten', limit: 1 });
     expect(record).toMatchObject({ actor: 'admin:alice', details: { reason: 'incident 7' } });
   });
+});
+
+test('the broker learns by itself, once the guards have had time to tell', async () => {
+  const learner = createHistoryLearner(offices.sortie.broker.ports);
+  const erp = await guard();
+  const agent = await launched(`Send the weekly report to ${WEEKLY}`, 'tended');
+  await offices.call(erp, agent, 'mail.send', { to: WEEKLY });
+  await erp.close();
+  await offices.sortie.holder(agent.key, 'POST', `/missions/${agent.mission_id}/complete`, {
+    token: agent.token,
+  });
+  await learner.tend();
+  expect((await learned('tended')).size).toBe(0);
+  offices.sortie.clock.ahead += 11;
+  await learner.tend();
+  expect((await learned('tended')).size).toBe(1);
 });
 
 describe('a mission that would poison the past', () => {
