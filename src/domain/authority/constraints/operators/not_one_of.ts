@@ -5,8 +5,9 @@
 
 import type { JsonValue } from '../../../json.ts';
 import { badAuthority } from '../../parse.ts';
+import { isSubsetOf } from '../../subset.ts';
 import type { Operator } from './operator.ts';
-import { each, has, isSubset, listed, readValues, spoken, union, type ValueSet } from './values.ts';
+import { each, has, listed, readValues, spoken, union, type ValueSet } from './values.ts';
 
 interface Excluded {
   /** The one type of every listed value, and so of every value that can pass. */
@@ -26,7 +27,8 @@ export const notOneOf: Operator<Excluded> = {
     return { type, values };
   },
   print: ({ values }): JsonValue => listed(values),
-  within: (a, b) => a.type === b.type && isSubset(b.values, a.values),
+  // Every listed value is a scalar.
+  within: (a, b) => a.type === b.type && isSubsetOf(b.values.scalars, a.values.scalars),
   intersect: (a, b) => (a.type === b.type ? { type: a.type, values: union(a.values, b.values) } : null),
   evaluate: ({ type, values }, found) => {
     if (typeof found !== type) return 'unevaluable';

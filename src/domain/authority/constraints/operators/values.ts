@@ -3,7 +3,6 @@
 import { Denied } from '../../../denial.ts';
 import { canonicalize, type JsonValue } from '../../../json.ts';
 import { badAuthority, readList } from '../../parse.ts';
-import { isSubsetOf } from '../../subset.ts';
 
 const MAX_VALUES = 1000;
 
@@ -65,12 +64,6 @@ function hasCompound(compounds: ValueSet['compounds'], value: JsonValue): boolea
 
 export function size(set: ValueSet): number {
   return set.scalars.size + set.compounds.size;
-}
-
-export function isSubset(a: ValueSet, b: ValueSet): boolean {
-  if (!isSubsetOf(a.scalars, b.scalars)) return false;
-  for (const text of a.compounds.keys()) if (!b.compounds.has(text)) return false;
-  return true;
 }
 
 export function* each(set: ValueSet): Generator<JsonValue> {
