@@ -156,6 +156,13 @@ export async function startBundle(bin: string, options: BundleOptions = {}): Pro
     max_session: options.min_session,
   };
   const through = (name: keyof typeof ports) => faults?.[name].port ?? ports[name];
+  async function closeCounterparts(): Promise<void> {
+    for (const proxy of Object.values(faults ?? {})) await proxy.close();
+    await vault.close();
+    await database.close();
+    await aws?.close();
+    rmSync(secrets, { recursive: true });
+  }
   const broker = await startBroker({
     template: {
       ceiling: [
@@ -215,6 +222,9 @@ export async function startBundle(bin: string, options: BundleOptions = {}): Pro
         },
       };
     },
+  }).catch(async (cause: unknown) => {
+    await closeCounterparts();
+    throw cause;
   });
   jwks = (await (await fetch(`${broker.url}/jwks`)).json()) as JSONWebKeySet;
   let run = 0;
@@ -298,11 +308,7 @@ export async function startBundle(bin: string, options: BundleOptions = {}): Pro
     },
     async close() {
       await broker.close();
-      for (const proxy of Object.values(faults ?? {})) await proxy.close();
-      await vault.close();
-      await database.close();
-      await aws?.close();
-      rmSync(secrets, { recursive: true });
+      await closeCounterparts();
     },
   };
 }
