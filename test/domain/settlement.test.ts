@@ -34,7 +34,10 @@ describe('a statement', () => {
   });
 
   it('is refused by the member at fault', () => {
-    for (const value of [null, 1, 'x', [], [good]]) expect(() => readStatement(value as JsonValue)).toThrow();
+    for (const value of [null, 1, 'x', [], [good]])
+      expect(() => readStatement(value as JsonValue)).toThrow(
+        expect.objectContaining({ private_reason: 'a statement is an object' }),
+      );
     expect(wrong({ more: 1 })).toBe('a statement has no member more');
     for (const run_id of ['', 'r'.repeat(129), 1, null])
       expect(wrong({ run_id })).toBe('run_id must be text of 1 to 128 characters');
