@@ -89,6 +89,8 @@ export interface Reported {
   readonly shared: SharedProvenance;
   /** Of what was vouched for, digests that prove nothing: the agent wrote them elsewhere, or nobody can know. */
   readonly unsettled: readonly string[];
+  /** Likewise, but the text of a declared step held them before that: it still counts, and no field does. */
+  readonly repeated: readonly string[];
 }
 
 export interface Reporter {
@@ -120,9 +122,11 @@ export function observe(
     }
   }
   const after = draft.done();
+  const toldFirst = (digest: string): boolean => (recall(after.memory, digest).origins & TOLD_FIRST) !== 0;
   return {
     shared: { parts: new Map([...shared.parts, [key, after]]), lossy: shared.lossy || draft.lossy },
-    unsettled: [...unsettled],
+    unsettled: [...unsettled].filter((digest) => !toldFirst(digest)),
+    repeated: [...unsettled].filter(toldFirst),
   };
 }
 

@@ -41,6 +41,8 @@ export interface ObservedTree {
 export interface Unsettled {
   readonly mission_id: string;
   readonly digests: readonly string[];
+  /** Of these only what vouches for them does not count; the text of a declared step that held them first does. */
+  readonly repeated: readonly string[];
 }
 
 export interface Provenance {
@@ -186,9 +188,9 @@ export function createProvenance(ports: Ports, max_bytes = MAX_BYTES): Provenanc
         const own = reports.filter((report) => report.mission_id === mission_id);
         if (own.some(({ origin }) => origin === UNTRUSTED)) tree.tainted = true;
         const reporter = { mission_id, audience: verifier.audience, catalogue };
-        const { shared, unsettled } = observe(tree.shared, reporter, own);
+        const { shared, unsettled, repeated } = observe(tree.shared, reporter, own);
         keep(tree, shared);
-        if (unsettled.length > 0) out.push({ mission_id, digests: unsettled });
+        if (unsettled.length + repeated.length > 0) out.push({ mission_id, digests: unsettled, repeated });
       }
       return out;
     },

@@ -107,13 +107,14 @@ class Tree {
     this.report(audience, mission);
   }
 
+  /** What the fields of the answers vouch for in vain. */
   report(audience: string, mission = 'msn_root'): readonly string[] {
     const guard = this.guard(audience, mission);
     const reporter = { mission_id: mission, audience, catalogue: catalogueOf(audience) };
-    const { shared, unsettled } = observe(this.shared, reporter, observationsSince(guard.told, guard.state));
-    this.shared = shared;
+    const told = observe(this.shared, reporter, observationsSince(guard.told, guard.state));
+    this.shared = told.shared;
     guard.told = guard.state;
-    return unsettled;
+    return [...told.unsettled, ...told.repeated];
   }
 
   /** The broker's word. */
@@ -300,6 +301,25 @@ describe('a verifier that lies', () => {
         account: 'GB33BUKB20201555555555',
       }),
     ).toBe('unproven_sink');
+  });
+
+  test('a text of a declared step that came before the echo still counts, a field that came after it does not', () => {
+    const digest = keyedDigest(KEY, 'v:kim@office.example');
+    const say = (origin: string, field = '*') => {
+      const reporter = { mission_id: 'msn_root', audience: 'directory', catalogue: DIRECTORY };
+      const told = observe(shared, reporter, [{ origin, field, digests: [digest] }]);
+      shared = told.shared;
+      return [told.unsettled, told.repeated];
+    };
+    let shared = NOTHING_SHARED;
+    expect(say('told', 'page.read')).toStrictEqual([[], []]);
+    expect(say('repeated')).toStrictEqual([[], []]);
+    expect(say('system')).toStrictEqual([[], [digest]]);
+    // The other way around nothing counts.
+    shared = NOTHING_SHARED;
+    say('echo');
+    expect(say('told', 'page.read')).toStrictEqual([[digest], []]);
+    expect(say('system')).toStrictEqual([[digest], []]);
   });
 
   test('cannot take an echo back, nor unsettle what was settled', () => {

@@ -79,7 +79,15 @@ const acceptedSchema = z.object({
 });
 const observedSchema = acceptedSchema.extend({
   unsettled: z
-    .array(z.object({ mission_id: z.string(), digests: z.array(z.string()) }))
+    .array(
+      z.object({
+        mission_id: z.string(),
+        digests: z.array(z.string()),
+        repeated: z
+          .array(z.string())
+          .describe('Here only the text of a declared step still counts: it held them before the agent did.'),
+      }),
+    )
     .describe(
       'Values of the batch that prove nothing, whoever vouches for them: the agent had written them.',
     ),

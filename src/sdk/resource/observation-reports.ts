@@ -143,23 +143,30 @@ export class ObservationReports {
     if (this.#observed_by !== null && this.#observed_by !== answer.observed_by) this.#onReset();
     this.#observed_by = answer.observed_by;
     for (const { mission, state } of taken) {
-      const unsettled = answer.unsettled.get(mission.mission_id) ?? [];
+      const unsettled = answer.unsettled.get(mission.mission_id);
       const unchanged = mission.state === state;
-      if (unsettled.length > 0) mission.state = echoed(mission.state, unsettled);
+      if (unsettled !== undefined) mission.state = echoed(mission.state, unsettled);
       mission.told = unchanged ? mission.state : state;
     }
   }
 }
 
 /** What the agent wrote elsewhere is an echo here, whoever vouches for it. */
-function echoed(state: MissionState, digests: readonly string[]): MissionState {
+function echoed(state: MissionState, { echoes, repeated }: Unsettled): MissionState {
   const writer = new MemoryWriter(state.memory);
-  for (const digest of digests) if (!writer.add(digest, ORIGIN.echo)) writer.lostEcho();
+  for (const digest of echoes) if (!writer.add(digest, ORIGIN.echo)) writer.lostEcho();
+  for (const digest of repeated) if (!writer.add(digest, ORIGIN.repeated)) writer.lostEcho();
   return { ...state, memory: writer.done() };
 }
 
+interface Unsettled {
+  readonly echoes: readonly string[];
+  /** What a declared step told before the agent wrote it: its text still counts. */
+  readonly repeated: readonly string[];
+}
+
 interface Acknowledgement {
-  readonly unsettled: ReadonlyMap<string, readonly string[]>;
+  readonly unsettled: ReadonlyMap<string, Unsettled>;
   readonly observed_by: string;
 }
 
@@ -169,15 +176,16 @@ function readAnswer(value: JsonValue, sent: number): Acknowledgement {
   const { unsettled, observed_by } = value;
   if (!Array.isArray(unsettled) || typeof observed_by !== 'string')
     throw new TypeError('observations: a member is missing');
-  const out = new Map<string, string[]>();
+  const out = new Map<string, Unsettled>();
   for (const one of unsettled) {
-    const { mission_id, digests } = isJsonObject(one) ? one : {};
-    if (typeof mission_id !== 'string' || !Array.isArray(digests))
+    const { mission_id, digests, repeated } = isJsonObject(one) ? one : {};
+    if (typeof mission_id !== 'string' || !Array.isArray(digests) || !Array.isArray(repeated))
       throw new TypeError('observations: unsettled');
-    out.set(
-      mission_id,
-      digests.filter((digest) => typeof digest === 'string' && /^[0-9a-f]{12}$/.test(digest)) as string[],
-    );
+    out.set(mission_id, { echoes: digests.filter(isDigest), repeated: repeated.filter(isDigest) });
   }
   return { unsettled: out, observed_by };
+}
+
+function isDigest(value: JsonValue): value is string {
+  return typeof value === 'string' && /^[0-9a-f]{12}$/.test(value);
 }
