@@ -1,7 +1,8 @@
 /**
  * A test runner for Stryker that loads the tests of the pure core once, into its own thread, and then runs for each mutant
- * the cases that reach it, the quickest first, until one fails. It is possible because src/domain keeps no state between
- * calls; that this holds is checked at each kill: the case that failed must pass again without the mutant.
+ * the cases that reach it, the quickest first, until one fails. It is possible because src/domain keeps next to nothing
+ * between calls (memos of what was parsed); that nothing is left behind is checked at each kill: the case that failed must
+ * pass again without the mutant, or everything is loaded anew and the mutant judged once more.
  *
  * A mutant of code that runs at load gets the modules loaded anew, and every case of the test files that import its file.
  */
@@ -37,6 +38,7 @@ const STAND_INS: Readonly<Record<string, string>> = {
   'fast-check': new URL('./fast-check.ts', import.meta.url).href,
 };
 const TIMES = '.case-times.json';
+const ALL_TESTS = (): readonly string[] => globSync('test/domain/**/*.test.ts').sort();
 /** Cases about memory and spread that take seconds each; what they say of single decisions, others say too. */
 const LEFT_OUT = ['200,000 entries', '100,000 similar keys'];
 
@@ -76,7 +78,7 @@ class InProcessRunner implements TestRunner {
     } catch {
       // The first thread has no times to read: the dry run writes them.
     }
-    this.#cases = await this.#load(globSync('test/domain/**/*.test.ts').sort());
+    this.#cases = await this.#load(ALL_TESTS());
   }
 
   async dryRun(_: DryRunOptions & { coverageAnalysis: CoverageAnalysis }): Promise<DryRunResult> {
@@ -100,27 +102,19 @@ class InProcessRunner implements TestRunner {
 
   async mutantRun(options: MutantRunOptions): Promise<MutantRunResult> {
     const { activeMutant, hitLimit, mutantActivation, sandboxFileName, testFilter } = options;
-    let cases = this.#cases;
-    this.#activate(activeMutant.id, hitLimit);
     try {
-      if (mutantActivation === 'static') cases = await this.#load(this.#testsOf(sandboxFileName));
-      const wanted = testFilter ?? [...cases.keys()];
-      const chosen = wanted.flatMap((id) => cases.get(id) ?? []);
-      chosen.sort((a, b) => (this.#times[a.id] ?? 0) - (this.#times[b.id] ?? 0));
-      for (const [index, one] of chosen.entries()) {
-        const failureMessage = await this.#failure(one);
-        if (failureMessage === null) continue;
-        const { hitCount = 0 } = this.#switches;
-        if (hitLimit !== undefined && hitCount > hitLimit) return { status: MutantRunStatus.Timeout };
-        if (mutantActivation === 'runtime') await this.#expectCleared(one);
-        return {
-          status: MutantRunStatus.Killed,
-          killedBy: [one.id],
-          failureMessage,
-          nrOfTests: index + 1,
-        };
+      if (mutantActivation === 'static') {
+        this.#activate(activeMutant.id, hitLimit);
+        return await this.#judge(await this.#load(this.#testsOf(sandboxFileName)), undefined);
       }
-      return { status: MutantRunStatus.Survived, nrOfTests: chosen.length };
+      this.#activate(activeMutant.id, hitLimit);
+      const found = await this.#judge(this.#cases, testFilter);
+      if (found.status !== MutantRunStatus.Killed || (await this.#passes(this.#cases, found))) return found;
+      // Something of an earlier mutant, or of this one, is still remembered: only a fresh load can tell which.
+      this.#cases = await this.#load(ALL_TESTS());
+      if (!(await this.#passes(this.#cases, found))) throw new Error('a case fails without a mutant too');
+      this.#activate(activeMutant.id, hitLimit);
+      return await this.#judge(this.#cases, testFilter);
     } catch (error) {
       return { status: MutantRunStatus.Error, errorMessage: String(error) };
     } finally {
@@ -128,17 +122,35 @@ class InProcessRunner implements TestRunner {
     }
   }
 
+  /** Runs the cases with the mutant that is switched on, the quickest first, until one fails. */
+  async #judge(
+    cases: ReadonlyMap<string, Case>,
+    ids: readonly string[] | undefined,
+  ): Promise<MutantRunResult> {
+    const chosen = (ids ?? [...cases.keys()]).flatMap((id) => cases.get(id) ?? []);
+    chosen.sort((a, b) => (this.#times[a.id] ?? 0) - (this.#times[b.id] ?? 0));
+    for (const [index, one] of chosen.entries()) {
+      const failureMessage = await this.#failure(one);
+      if (failureMessage === null) continue;
+      const { hitCount = 0, hitLimit } = this.#switches;
+      if (hitLimit !== undefined && hitCount > hitLimit) return { status: MutantRunStatus.Timeout };
+      return { status: MutantRunStatus.Killed, killedBy: [one.id], failureMessage, nrOfTests: index + 1 };
+    }
+    return { status: MutantRunStatus.Survived, nrOfTests: chosen.length };
+  }
+
+  /** Whether the case that failed passes without a mutant. */
+  async #passes(cases: ReadonlyMap<string, Case>, found: MutantRunResult): Promise<boolean> {
+    this.#activate(undefined, undefined);
+    const [id = ''] = found.status === MutantRunStatus.Killed ? found.killedBy : [];
+    const one = cases.get(id);
+    return one !== undefined && (await this.#failure(one)) === null;
+  }
+
   #activate(id: string | undefined, hitLimit: number | undefined): void {
     this.#switches.activeMutant = id;
     this.#switches.hitLimit = hitLimit;
     this.#switches.hitCount = id === undefined ? undefined : 0;
-  }
-
-  /** A kill counts only if it was the mutant's doing, and not a state that an earlier one left behind. */
-  async #expectCleared(one: Case): Promise<void> {
-    this.#activate(undefined, undefined);
-    const left = await this.#failure(one);
-    if (left !== null) throw new Error(`fails without a mutant too: ${one.id}: ${left}`);
   }
 
   async #failure(one: Case): Promise<string | null> {
