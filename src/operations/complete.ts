@@ -6,7 +6,7 @@ import { commit } from './conflicts.ts';
 import { possession } from './create-mission.ts';
 import { authenticateHolder, type HolderCredentials, ownMission } from './holder.ts';
 import { awake, intervene } from './lifecycle.ts';
-import { attested, recordingRefusals } from './refusals.ts';
+import { asAttested } from './refusals.ts';
 
 /** @throws Denied */
 export async function completeMission(
@@ -30,15 +30,12 @@ export async function completeAttested(
   request: { readonly mission_id: string; readonly evidence: Evidence },
   proof: { readonly header: string | undefined; readonly url: string },
 ): Promise<void> {
-  const now = ports.clock.now();
   const { mission_id } = request;
-  const verified = await ports.proofs.verify(proof.header, { method: 'POST', url: proof.url, now });
-  const evidence = await ports.attestation.appraise(request.evidence, { jkt: verified.jkt, now });
-  await recordingRefusals(ports, attested(ports, evidence, now, { mission_id }), async () => {
-    const mission = await ownMission(ports, mission_id, evidence, verified, 'completion');
+  await asAttested(ports, request.evidence, proof, { mission_id }, async (agent) => {
+    const mission = await ownMission(ports, mission_id, agent.evidence, agent.proof, 'completion');
     // Judged as for a renewal: one that is only silent can be ended by what it lacked.
-    awake(ports, mission, true, now);
-    await commit(ports, possession(evidence, verified));
+    awake(ports, mission, true, agent.now);
+    await commit(ports, possession(agent.evidence, agent.proof));
     await finish(ports, mission);
   });
 }

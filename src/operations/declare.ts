@@ -39,7 +39,7 @@ import { awake, intervene } from './lifecycle.ts';
 import { type DeliveredValue, type Manifest, manifestOf } from './manifest.ts';
 import { type PlannedToken, planToken, signToken } from './mint.ts';
 import { scarcest, storedPurse } from './purse.ts';
-import { attested, recordingRefusals } from './refusals.ts';
+import { type AttestedAgent, asAttested } from './refusals.ts';
 
 /** Renewals race with containments; each retry sees the newer version. */
 const VERSION_RETRIES = 3;
@@ -69,20 +69,15 @@ export async function declare(
   request: DeclareRequest,
   proof: { readonly header: string | undefined; readonly url: string },
 ): Promise<DeclareAnswer> {
-  const now = ports.clock.now();
-  const verified = await ports.proofs.verify(proof.header, { method: 'POST', url: proof.url, now });
-  const evidence = await ports.attestation.appraise(request.evidence, { jkt: verified.jkt, now });
-  return recordingRefusals(ports, attested(ports, evidence, now, { declared: request.declared }), () =>
-    grantAll(ports, request, evidence, verified, now),
+  return asAttested(ports, request.evidence, proof, { declared: request.declared }, (agent) =>
+    grantAll(ports, request, agent),
   );
 }
 
 async function grantAll(
   ports: Ports,
   request: DeclareRequest,
-  evidence: ValidatedEvidence,
-  proof: VerifiedProof,
-  now: number,
+  { evidence, proof, now }: AttestedAgent,
 ): Promise<DeclareAnswer> {
   const fingerprint = fingerprintOf(request.declared, request.proposal, null, request.template_id);
   const repeated = await findCreation(ports, evidence, proof, request.creation_request_id, fingerprint);
@@ -120,10 +115,7 @@ export async function declareChild(
   request: DelegatedRequest,
   proof: { readonly header: string | undefined; readonly url: string },
 ): Promise<DeclareAnswer> {
-  const now = ports.clock.now();
-  const verified = await ports.proofs.verify(proof.header, { method: 'POST', url: proof.url, now });
-  const evidence = await ports.attestation.appraise(request.evidence, { jkt: verified.jkt, now });
-  return recordingRefusals(ports, attested(ports, evidence, now, {}), () =>
+  return asAttested(ports, request.evidence, proof, {}, ({ evidence, proof: verified, now }) =>
     currentParent(ports, request.delegation, evidence, verified, now, async (redeemed) => {
       const declaration = {
         ...redeemed,

@@ -3,7 +3,7 @@ import { Denied } from '../domain/denial.ts';
 import type { ParsedIntent } from '../domain/intent.ts';
 import type { JsonObject } from '../domain/json.ts';
 import { redacted } from '../domain/redact.ts';
-import type { Ports, ValidatedEvidence } from '../ports.ts';
+import type { Evidence, Ports, ValidatedEvidence, VerifiedProof } from '../ports.ts';
 
 /** Who is refused, and what was asked. */
 export interface Asking {
@@ -13,13 +13,15 @@ export interface Asking {
   readonly details: JsonObject;
 }
 
+/** What the asker says of itself: the asking, beside who asks. */
+interface Asked {
+  readonly resource?: string;
+  readonly mission_id?: string;
+  readonly declared?: ParsedIntent;
+}
+
 /** An attested agent, as the record names it. */
-export function attested(
-  ports: Ports,
-  evidence: ValidatedEvidence,
-  now: number,
-  asked: { readonly resource?: string; readonly mission_id?: string; readonly declared?: ParsedIntent },
-): Asking {
+export function attested(ports: Ports, evidence: ValidatedEvidence, now: number, asked: Asked): Asking {
   return {
     actor: evidence.agent,
     now,
@@ -80,4 +82,30 @@ export async function recordingRefusals<T>(ports: Ports, asking: Asking, work: (
     ]);
     throw cause;
   }
+}
+
+/** An agent that proved its key and whose evidence holds, by one look at the clock. */
+export interface AttestedAgent {
+  readonly evidence: ValidatedEvidence;
+  readonly proof: VerifiedProof;
+  readonly now: number;
+}
+
+/**
+ * Proof first, then evidence, then `work`, whose refusal is on record.
+ * @throws Denied
+ */
+export async function asAttested<T>(
+  ports: Ports,
+  presented: Evidence,
+  proof: { readonly header: string | undefined; readonly url: string },
+  asked: Asked,
+  work: (agent: AttestedAgent) => Promise<T>,
+): Promise<T> {
+  const now = ports.clock.now();
+  const verified = await ports.proofs.verify(proof.header, { method: 'POST', url: proof.url, now });
+  const evidence = await ports.attestation.appraise(presented, { jkt: verified.jkt, now });
+  return recordingRefusals(ports, attested(ports, evidence, now, asked), () =>
+    work({ evidence, proof: verified, now }),
+  );
 }

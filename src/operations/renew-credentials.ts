@@ -7,15 +7,7 @@ import { type ProviderEntry, within } from '../domain/authority/index.ts';
 import { Denied, malformed } from '../domain/denial.ts';
 import { canonicalize } from '../domain/json.ts';
 import type { Mission } from '../domain/mission.ts';
-import {
-  type Evidence,
-  type LeaseRecord,
-  type Ports,
-  type ValidatedEvidence,
-  type VerifiedProof,
-  type Write,
-  WriteConflict,
-} from '../ports.ts';
+import { type Evidence, type LeaseRecord, type Ports, type Write, WriteConflict } from '../ports.ts';
 import { commit } from './conflicts.ts';
 import { possession, selectorsOf } from './create-mission.ts';
 import { ownMission } from './holder.ts';
@@ -30,7 +22,7 @@ import {
 import { awake } from './lifecycle.ts';
 import { type DeliveredValue, type Manifest, manifestOf } from './manifest.ts';
 import { scarcest } from './purse.ts';
-import { attested, recordingRefusals } from './refusals.ts';
+import { type AttestedAgent, asAttested } from './refusals.ts';
 
 /** Other requests of the mission may come between look and write; each time around sees what they did. */
 const RETRIES = 8;
@@ -59,18 +51,11 @@ export async function renewCredentials(
   request: RenewalRequest,
   proof: { readonly header: string | undefined; readonly url: string },
 ): Promise<Manifest> {
-  const now = ports.clock.now();
-  const verified = await ports.proofs.verify(proof.header, { method: 'POST', url: proof.url, now });
-  const evidence = await ports.attestation.appraise(request.evidence, { jkt: verified.jkt, now });
-  return recordingRefusals(
-    ports,
-    attested(ports, evidence, now, { mission_id: request.mission_id }),
-    async () => {
-      const { mission, planned, replaced } = await takeTurn(ports, request, evidence, verified, now);
-      const live = await issueLeases(ports, mission, planned, { replaced });
-      return answer(ports, mission, request.ids, live);
-    },
-  );
+  return asAttested(ports, request.evidence, proof, { mission_id: request.mission_id }, async (agent) => {
+    const { mission, planned, replaced } = await takeTurn(ports, request, agent);
+    const live = await issueLeases(ports, mission, planned, { replaced });
+    return answer(ports, mission, request.ids, live);
+  });
 }
 
 interface Turn {
@@ -84,9 +69,7 @@ interface Turn {
 async function takeTurn(
   ports: Ports,
   request: RenewalRequest,
-  evidence: ValidatedEvidence,
-  proof: VerifiedProof,
-  now: number,
+  { evidence, proof, now }: AttestedAgent,
 ): Promise<Turn> {
   for (let attempt = 1; ; attempt++) {
     const stored = await ownMission(ports, request.mission_id, evidence, proof, 'renewal');

@@ -1,7 +1,7 @@
 /** moto as the AWS of a bundle: two roles, what was denied on them, and who holds a session. */
-import { CreateRoleCommand, GetRolePolicyCommand, IAMClient } from '@aws-sdk/client-iam';
+import { GetRolePolicyCommand } from '@aws-sdk/client-iam';
 import { GetCallerIdentityCommand, STSClient } from '@aws-sdk/client-sts';
-import { startMoto } from './moto.ts';
+import { motoRoles, startMoto } from './moto.ts';
 
 export const DATA_ROLE = 'arn:aws:iam::123456789012:role/data';
 /** Assumed with the broker's own JWT. */
@@ -27,21 +27,7 @@ export interface BundleAws {
 
 export async function startBundleAws(): Promise<BundleAws> {
   const moto = await startMoto();
-  const iam = new IAMClient({
-    region: 'eu-central-1',
-    endpoint: moto.url,
-    credentials: { accessKeyId: 'admin', secretAccessKey: 'admin' },
-  });
-  for (const RoleName of ['data', 'web'])
-    await iam.send(
-      new CreateRoleCommand({
-        RoleName,
-        AssumeRolePolicyDocument: JSON.stringify({
-          Version: '2012-10-17',
-          Statement: [{ Effect: 'Allow', Principal: '*', Action: ['sts:AssumeRole', 'sts:TagSession'] }],
-        }),
-      }),
-    );
+  const iam = await motoRoles(moto.url, ['data', 'web']);
   return {
     port: moto.port,
     async callerOf(value) {

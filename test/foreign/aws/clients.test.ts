@@ -7,11 +7,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { CreateRoleCommand, IAMClient } from '@aws-sdk/client-iam';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { eventually, missionFile, node, type Place, startPlace, stateOf } from '../../delivery/support.ts';
 import { startBroker, TEMPLATE, type TestBroker } from '../../support/broker.ts';
-import { startMoto } from '../../support/moto.ts';
+import { motoRoles, startMoto } from '../../support/moto.ts';
 import { pythonHas } from '../python.ts';
 
 const READER = 'arn:aws:iam::123456789012:role/reader';
@@ -41,21 +40,7 @@ describe.skipIf(!pythonHas('AWS clients', 'moto.server', 'boto3', 'awscli'))('un
 
   beforeAll(async () => {
     moto = await startMoto();
-    const iam = new IAMClient({
-      region: 'eu-central-1',
-      endpoint: moto.url,
-      credentials: { accessKeyId: 'admin', secretAccessKey: 'admin' },
-    });
-    for (const RoleName of ['reader', 'writer'])
-      await iam.send(
-        new CreateRoleCommand({
-          RoleName,
-          AssumeRolePolicyDocument: JSON.stringify({
-            Version: '2012-10-17',
-            Statement: [{ Effect: 'Allow', Principal: '*', Action: ['sts:AssumeRole', 'sts:TagSession'] }],
-          }),
-        }),
-      );
+    const iam = await motoRoles(moto.url, ['reader', 'writer']);
     iam.destroy();
     folder = mkdtempSync(join(tmpdir(), 'sortie-aws-'));
     const key = join(folder, 'key');

@@ -1,8 +1,7 @@
 import {
-  CreateRoleCommand,
   DeleteRolePolicyCommand,
   GetRolePolicyCommand,
-  IAMClient,
+  type IAMClient,
   PutRolePolicyCommand,
 } from '@aws-sdk/client-iam';
 import { GetCallerIdentityCommand, STSClient } from '@aws-sdk/client-sts';
@@ -16,7 +15,7 @@ import {
   createAwsSessions,
 } from '../../../src/providers/aws/session.ts';
 import { pythonHas } from '../../foreign/python.ts';
-import { startMoto } from '../../support/moto.ts';
+import { motoRoles, startMoto } from '../../support/moto.ts';
 import { type Counterpart, conforms, issued, leaseRequest } from '../conformance.ts';
 
 const ROLE = 'arn:aws:iam::123456789012:role/data';
@@ -39,21 +38,7 @@ describe.skipIf(!pythonHas('aws_session against moto', 'moto.server'))(
 
     beforeAll(async () => {
       moto = await startMoto();
-      iam = new IAMClient({
-        region: 'eu-central-1',
-        endpoint: moto.url,
-        credentials: { accessKeyId: 'admin', secretAccessKey: 'admin' },
-      });
-      for (const RoleName of ['data', 'web'])
-        await iam.send(
-          new CreateRoleCommand({
-            RoleName,
-            AssumeRolePolicyDocument: JSON.stringify({
-              Version: '2012-10-17',
-              Statement: [{ Effect: 'Allow', Principal: '*', Action: ['sts:AssumeRole', 'sts:TagSession'] }],
-            }),
-          }),
-        );
+      iam = await motoRoles(moto.url, ['data', 'web']);
       provider = aws(moto.url);
     });
     afterEach(async () => {
