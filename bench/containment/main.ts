@@ -1,3 +1,4 @@
+/** Replays recorded agent runs through a real broker and real guards: what is contained, and what is stopped wrongly. */
 import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';

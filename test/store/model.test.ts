@@ -55,7 +55,7 @@ class Model {
           return 'derivations_exhausted';
         }
         life.derivations += 1;
-        return null;
+        return this.countAbove(life.path, 1);
       }
       case 'transition': {
         const life = this.lives.get(write.id);
@@ -116,6 +116,17 @@ class Model {
       expires_at: made.expires_at,
       derivations: made.derivations,
     });
+    return this.countAbove(made.path, made.derivations);
+  }
+
+  /** Tokens of a mission count against every limited mission above it. */
+  private countAbove(path: readonly string[], amount: number): Conflict | null {
+    for (const id of path.slice(0, -1)) {
+      const above = this.lives.get(id);
+      if (above === undefined || above.max_derivations === null) continue;
+      above.derivations += amount;
+      if (above.derivations > above.max_derivations) return 'derivations_exhausted';
+    }
     return null;
   }
 
