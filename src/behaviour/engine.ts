@@ -60,6 +60,13 @@ function judgeCall(
   return { verdict, findings, detour };
 }
 
+/** An effect was permitted, here or by the broker: a one-time code may complete it. */
+export function permittedEffect(state: MissionState, context: Context, action: string): MissionState {
+  const entry = context.catalogue.actions.get(action) ?? uncatalogued(action);
+  const completed = hasLabel(entry, 'effect') && !hasLabel(entry, 'local') && !entry.confirms;
+  return completed ? { ...state, pending: state.pending + 1 } : state;
+}
+
 function check(state: MissionState, call: Call, context: Context): Step {
   const { verdict, findings, detour } = judgeCall(state, call, context);
   const stray = findings.some((finding) => finding.rule === 'stray_effect' || finding.rule === 'stray_read');
@@ -73,7 +80,7 @@ function check(state: MissionState, call: Call, context: Context): Step {
   };
   const entry = context.catalogue.actions.get(call.action) ?? uncatalogued(call.action);
   if (!denied && hasLabel(entry, 'effect')) {
-    if (!hasLabel(entry, 'local') && !entry.confirms) next = { ...next, pending: next.pending + 1 };
+    next = permittedEffect(next, context, call.action);
     // Where nothing was found, every destination is proven and cannot be an echo.
     const proven = new Set(findings.length === 0 ? entry.sinks.map((sink) => sink.parameter) : []);
     if (state.tainted) next = rememberEcho(next, context, call, proven);

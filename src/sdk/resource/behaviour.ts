@@ -4,7 +4,7 @@
  * knows: it is asked where a judgement depends on it, and only there.
  */
 import { originFacts } from '../../behaviour/declare.ts';
-import { judge as judgeStep, type Step } from '../../behaviour/engine.ts';
+import { judge as judgeStep, permittedEffect, type Step } from '../../behaviour/engine.ts';
 import { recordEvidence } from '../../behaviour/evidence.ts';
 import { historyDigest } from '../../behaviour/history.ts';
 import { provenDestinations } from '../../behaviour/judge.ts';
@@ -66,6 +66,8 @@ export class BehaviourJudge implements SequenceJudge {
   #open: OpenCall | null = null;
   /** Calls that the broker permitted before they were judged here. */
   readonly #words = new WeakMap<GuardedCall, BrokerWord>();
+  /** Calls that only the broker can permit, by their parameters: `locate` makes another call around them. */
+  readonly #left = new WeakSet<object>();
 
   constructor(options: BehaviourOptions) {
     this.#options = options;
@@ -165,7 +167,7 @@ export class BehaviourJudge implements SequenceJudge {
     const held = this.#missions.touch(token);
     const word = this.#words.get(call);
     if (held !== null && word !== undefined) {
-      held.state = { ...held.state, seq: held.state.seq + 1 };
+      this.#leave(held, call);
       return word.permitted ? null : deniedBy(word);
     }
     const context = held === null ? null : this.#missions.contextOf(held);
@@ -208,7 +210,9 @@ export class BehaviourJudge implements SequenceJudge {
   permitted(call: GuardedCall, token: VerifiedToken): void {
     const held = this.#missions.get(token.mission_id);
     const context = held === undefined ? null : this.#missions.contextOf(held);
-    if (held === undefined || context === null || !answersText(context.catalogue, call.action)) return;
+    if (held === undefined || context === null) return;
+    if (this.#left.delete(call.parameters)) held.state = permittedEffect(held.state, context, call.action);
+    if (!answersText(context.catalogue, call.action)) return;
     held.unread = true;
     setImmediate(() => {
       if (!held.unread) return;
@@ -280,7 +284,7 @@ export class BehaviourJudge implements SequenceJudge {
       if (step.verdict?.decision === 'deny' && held.state.tainted && onlyUnproven(step.verdict)) {
         // The broker is asked about a consequential call anyway, and has what is known here by now.
         if (consequential || (await this.#isKnownElsewhere(call, token))) {
-          held.state = { ...held.state, seq: held.state.seq + 1 };
+          this.#leave(held, call);
           return { denial: null, verdict: null };
         }
         step = judgeStep(held.state, { type: 'call', call: call as Call }, context);
@@ -293,6 +297,12 @@ export class BehaviourJudge implements SequenceJudge {
     } catch (error) {
       return unenforceable(error instanceof Error ? error.message : 'the broker');
     }
+  }
+
+  /** The broker judges this call in place of us; what its permit means for the next ones is seen in {@link permitted}. */
+  #leave(held: Held, call: GuardedCall): void {
+    held.state = { ...held.state, seq: held.state.seq + 1 };
+    this.#left.add(call.parameters);
   }
 
   async #isKnownElsewhere(call: GuardedCall, token: VerifiedToken): Promise<boolean> {

@@ -48,6 +48,21 @@ describe('what is read at one audience and done at another', () => {
     expect(await two.say(post, held, 'letter.register', { to: KIM })).toBe('permit');
   });
 
+  it('a code completes an effect that only the broker could permit, and none that it refused', async () => {
+    const { directory, post } = await both();
+    const needs = [{ resource: MAIL, actions: ['letter.register'], why: 'tell them' }];
+    for (const [to, said] of [
+      [ATTACKER, 'behaviour_denied'],
+      [KIM, 'permit'],
+    ] as const) {
+      const held = await two.agent({ needs });
+      await two.say(directory, held, 'board.read', {}, POISON);
+      await two.say(directory, held, 'people.find', {}, [{ email: KIM }]);
+      expect(await two.say(post, held, 'letter.register', { to })).toBe(said);
+      expect(await two.say(post, held, 'letter.confirm', { code: '123456' })).toBe(said);
+    }
+  });
+
   it('tells the agent code and retry, and nothing of where the boundary is', async () => {
     const { directory, post } = await both();
     const held = await two.agent();

@@ -53,6 +53,7 @@ const POST = {
       sinks: [{ parameter: 'to', kind: 'mail' }],
       returns: { default: 'system' },
     },
+    'letter.confirm': { labels: ['effect'], confirms: true, returns: { default: 'system' } },
     'notes.write': { labels: ['effect'], returns: { default: 'system' } },
   },
 };
@@ -84,6 +85,7 @@ export interface Declared {
   readonly goal?: string;
   readonly run?: string;
   readonly proposal?: readonly JsonObject[];
+  readonly needs?: readonly JsonObject[];
 }
 
 const delegation = { max_depth: 1, allowed_delegates: [{ sub_profile: 'ai_agent' }] };
@@ -127,8 +129,10 @@ export async function openTwoAudiences() {
     return running;
   }
 
-  const intent = (goal: string) =>
-    JSON.stringify({ intent: { goal, resources: [ERP, MAIL], expires_at: inAnHour() } });
+  const intent = (goal: string, needs?: readonly JsonObject[]) =>
+    JSON.stringify({
+      intent: { goal, resources: [ERP, MAIL], expires_at: inAnHour(), ...(needs !== undefined && { needs }) },
+    });
 
   async function tokenFor(
     key: KeyHolder,
@@ -152,13 +156,14 @@ export async function openTwoAudiences() {
     goal = `Send the report to ${MARIA}`,
     run,
     proposal,
+    needs,
   }: Declared = {}): Promise<Agent> {
     const key = await newKey();
     const instance = run ?? crypto.randomUUID();
     const { status, body } = await sortie.token(
       key,
       creation(await sortie.evidence({ run: instance }), {
-        mission_intent: intent(goal),
+        mission_intent: intent(goal, needs),
         ...(proposal !== undefined && { authorization_details: JSON.stringify(proposal) }),
       }),
     );
