@@ -5,14 +5,10 @@ import { countRows } from '../../examples/warehouse.ts';
 import { agentAt, evidenceOf } from '../sdk/agent/support.ts';
 import { ERP } from '../support/broker.ts';
 import { type BundleBroker, POSTGRES_ENTRY, startBundle } from '../support/bundle.ts';
-import { postgresBinaries } from '../support/postgres.ts';
+import { postgresFor } from '../support/postgres.ts';
 import { eventually, missionFile, node, type Place, startPlace } from './support.ts';
 
-const bin = postgresBinaries();
-if (bin === null && process.env['CI'] === 'true')
-  throw new Error('CI needs PostgreSQL: install the postgresql package');
-if (bin === null)
-  process.stderr.write('SKIPPED: psql under exec, because PostgreSQL is not installed here\n');
+const bin = postgresFor('psql under exec');
 const WAIT = { timeout: 20_000 };
 
 describe.skipIf(bin === null)('a PostgreSQL login', () => {

@@ -11,7 +11,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { pythonHas } from '../foreign/python.ts';
 import { ERP, type KeyHolder, newKey } from '../support/broker.ts';
 import { type BundleBroker, type BundleManifest, credentialOf, startBundle } from '../support/bundle.ts';
-import { postgresBinaries } from '../support/postgres.ts';
+import { postgresFor } from '../support/postgres.ts';
 
 const CRASHES = Number(process.env['SORTIE_CRASHES'] ?? 6);
 /** Where a long run says how far it is; a file. */
@@ -20,11 +20,7 @@ const LANES = 4;
 /** Of the broker's and of Vault's clock, between a restart and the look at the counterparts. */
 const MINUTE = 60;
 const MISSION_SECONDS = 240;
-const bin = postgresBinaries();
-if (bin === null && process.env['CI'] === 'true')
-  throw new Error('CI needs PostgreSQL: install the postgresql package');
-if (bin === null)
-  process.stderr.write('SKIPPED: bundles under kill -9, because PostgreSQL is not installed here\n');
+const bin = postgresFor('bundles under kill -9');
 
 interface LeaseRow {
   readonly id: string;

@@ -19,13 +19,9 @@ import {
   TOKEN_ENTRY,
 } from '../support/bundle.ts';
 import type { Fault } from '../support/faulty-proxy.ts';
-import { postgresBinaries } from '../support/postgres.ts';
+import { postgresFor } from '../support/postgres.ts';
 
-const bin = postgresBinaries();
-if (bin === null && process.env['CI'] === 'true')
-  throw new Error('CI needs PostgreSQL: install the postgresql package');
-if (bin === null)
-  process.stderr.write('SKIPPED: faults of bundles, because PostgreSQL is not installed here\n');
+const bin = postgresFor('faults of bundles');
 
 describe.skipIf(bin === null || !pythonHas('faults of bundles', 'moto.server'))('a full bundle', () => {
   let bundle: BundleBroker;

@@ -13,14 +13,10 @@ import {
   valued,
   works,
 } from '../support/held-bundle.ts';
-import { postgresBinaries } from '../support/postgres.ts';
+import { postgresFor } from '../support/postgres.ts';
 import type { VaultEmulator } from '../support/vault-emulator.ts';
 
-const bin = postgresBinaries();
-if (bin === null && process.env['CI'] === 'true')
-  throw new Error('CI needs PostgreSQL: install the postgresql package');
-if (bin === null)
-  process.stderr.write('SKIPPED: races of bundles, because PostgreSQL is not installed here\n');
+const bin = postgresFor('races of bundles');
 
 describe.skipIf(bin === null)('credentials that are asked for at the same moment', () => {
   let bundle: BundleBroker;

@@ -6,13 +6,9 @@ import { decodeJwt } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { creation, ERP, inAnHour, type KeyHolder, newKey, type TestBroker } from '../support/broker.ts';
 import { type BundleBroker, type BundleManifest, startBundle, VAULT_AUDIENCE } from '../support/bundle.ts';
-import { postgresBinaries } from '../support/postgres.ts';
+import { postgresFor } from '../support/postgres.ts';
 
-const bin = postgresBinaries();
-if (bin === null && process.env['CI'] === 'true')
-  throw new Error('CI needs PostgreSQL: install the postgresql package');
-if (bin === null)
-  process.stderr.write('SKIPPED: reserved audiences, because PostgreSQL is not installed here\n');
+const bin = postgresFor('reserved audiences');
 
 const GRANT = 'urn:ietf:params:oauth:grant-type:token-exchange';
 const ACCESS = 'urn:ietf:params:oauth:token-type:access_token';

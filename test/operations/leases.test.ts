@@ -9,14 +9,10 @@ import {
   startBundle,
   VAULT_AUDIENCE,
 } from '../support/bundle.ts';
-import { postgresBinaries } from '../support/postgres.ts';
+import { postgresFor } from '../support/postgres.ts';
 import type { VaultEmulator } from '../support/vault-emulator.ts';
 
-const bin = postgresBinaries();
-if (bin === null && process.env['CI'] === 'true')
-  throw new Error('CI needs PostgreSQL: install the postgresql package');
-if (bin === null)
-  process.stderr.write('SKIPPED: provider bundles, because PostgreSQL is not installed here\n');
+const bin = postgresFor('provider bundles');
 
 describe.skipIf(bin === null)('a bundle of provider credentials', () => {
   let bundle: BundleBroker;

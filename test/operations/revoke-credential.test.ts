@@ -2,15 +2,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { newKey, type TestBroker } from '../support/broker.ts';
 import { type BundleBroker, credentialOf, startBundle } from '../support/bundle.ts';
-import { postgresBinaries } from '../support/postgres.ts';
+import { postgresFor } from '../support/postgres.ts';
 
-const bin = postgresBinaries();
-if (bin === null && process.env['CI'] === 'true')
-  throw new Error('CI needs PostgreSQL: install the postgresql package');
-if (bin === null)
-  process.stderr.write(
-    'SKIPPED: revoking one credential of a bundle, because PostgreSQL is not installed here\n',
-  );
+const bin = postgresFor('revoking one credential of a bundle');
 
 describe.skipIf(bin === null)('revoking one credential', () => {
   let bundle: BundleBroker;

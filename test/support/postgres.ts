@@ -21,6 +21,15 @@ export interface TestPostgres {
 
 const ROOT = '/usr/lib/postgresql';
 
+/** {@link postgresBinaries} for a suite: where none is installed it is skipped loudly, never in CI. */
+export function postgresFor(suite: string): string | null {
+  const bin = postgresBinaries();
+  if (bin !== null) return bin;
+  if (process.env['CI'] === 'true') throw new Error('CI needs PostgreSQL: install the postgresql package');
+  process.stderr.write(`SKIPPED: ${suite}, because PostgreSQL is not installed here\n`);
+  return null;
+}
+
 /** Folder of the server's programs, newest version first; null where none is installed. */
 export function postgresBinaries(): string | null {
   if (!existsSync(ROOT)) return null;

@@ -4,13 +4,10 @@ import type { PostgresRole } from '../../../src/domain/authority/types/postgres_
 import type { JsonObject } from '../../../src/domain/json.ts';
 import { createPostgresRoles, roleNameOf } from '../../../src/providers/postgres/role.ts';
 import type { Provider } from '../../../src/providers/provider.ts';
-import { postgresBinaries, startPostgres, type TestPostgres } from '../../support/postgres.ts';
+import { postgresFor, startPostgres, type TestPostgres } from '../../support/postgres.ts';
 import { type Counterpart, conforms, issued, leaseRequest } from '../conformance.ts';
 
-const bin = postgresBinaries();
-if (bin === null && process.env['CI'] === 'true')
-  throw new Error('CI needs PostgreSQL: install the postgresql package');
-if (bin === null) process.stderr.write('SKIPPED: postgres_role, because PostgreSQL is not installed here\n');
+const bin = postgresFor('postgres_role');
 
 const NASTY = 'a"; DROP TABLE orders; --';
 
