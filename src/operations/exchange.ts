@@ -31,6 +31,7 @@ import {
 } from './create-mission.ts';
 import { currentParent } from './delegate.ts';
 import type { ExchangeRequest } from './exchange-request.ts';
+import { ownMission } from './holder.ts';
 import { awake } from './lifecycle.ts';
 import { type MintedToken, planToken, signToken, TOKEN_TYP } from './mint.ts';
 import { storedPurse } from './purse.ts';
@@ -211,19 +212,7 @@ async function renew(
     cap_at: evidence.caps_token ? evidence.expires_at : null,
     attested: true,
     writes: possession(evidence, proof),
-    mission: async () => {
-      const mission = await ports.store.mission(mission_id);
-      // Whoever is not the same instance with the same key learns nothing, not even that it exists.
-      if (
-        mission === null ||
-        mission.jkt !== proof.jkt ||
-        mission.agent !== evidence.agent ||
-        mission.instance !== evidence.instance ||
-        mission.attester !== evidence.attester
-      )
-        throw new Denied({ tag: 'unknown_mission' }, 'renewal by another instance or key, or of no mission');
-      return mission;
-    },
+    mission: () => ownMission(ports, mission_id, evidence, proof, 'renewal'),
   });
 }
 

@@ -53,8 +53,8 @@ export async function authenticateHolder(
 }
 
 /**
- * The mission of an instance that shows evidence instead of a token, with a proof by the mission's key. Whoever is not the same instance with the same key learns nothing, not even that
- * the mission exists.
+ * The mission of an instance that shows evidence instead of a token, with a proof by the mission's key. Whoever is not
+ * the same instance with the same key learns nothing, not even that the mission exists.
  * @param what they asked for; for the record
  * @throws Denied `unknown_mission`
  */

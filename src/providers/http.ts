@@ -5,6 +5,7 @@
 
 import { request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
+import { isJsonObject, type JsonObject } from '../domain/json.ts';
 import { ProviderFault } from './provider.ts';
 
 export interface HttpRequest {
@@ -101,4 +102,15 @@ async function read(incoming: IncomingMessage): Promise<string> {
 function codeOf(cause: unknown): string {
   const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
   return typeof code === 'string' ? code : 'the connection broke';
+}
+
+/** The JSON object of an answer. @throws ProviderFault `unexpected_answer`; the text itself is not shown */
+export function objectOf(provider: string, text: string, step: string): JsonObject {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (isJsonObject(value)) return value;
+  } catch {
+    // Falls through: the text itself is not shown.
+  }
+  throw new ProviderFault(provider, 'unexpected_answer', `${step}: the answer is no JSON object`);
 }

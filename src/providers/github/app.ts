@@ -1,8 +1,8 @@
 /** The GitHub App as which the broker asks: its JWT (RS256, minutes to live) and the three calls that it needs. */
 
 import { createPrivateKey, type KeyObject, sign } from 'node:crypto';
-import { isJsonObject, type JsonObject } from '../../domain/json.ts';
-import { type HttpAnswer, send } from '../http.ts';
+import type { JsonObject } from '../../domain/json.ts';
+import { type HttpAnswer, objectOf, send } from '../http.ts';
 import { ProviderFault } from '../provider.ts';
 
 export const PROVIDER = 'github_installation_token';
@@ -82,7 +82,7 @@ export function openApp(app: GithubApp): GithubClient {
       const step = 'creating a token';
       const path = `/app/installations/${installation_id}/access_tokens`;
       const answer = await call('POST', path, appJwt(now), step, asked);
-      if (answer.status === 201) return readObject(answer.body, step);
+      if (answer.status === 201) return objectOf(PROVIDER, answer.body, step);
       if (answer.status === 404)
         throw new ProviderFault(PROVIDER, 'misconfigured', `${step}: the app has no such installation`);
       if (answer.status === 422)
@@ -130,14 +130,4 @@ function faultOf({ status, headers }: HttpAnswer, step: string): ProviderFault {
   if (status === 401 || status === 403)
     return new ProviderFault(PROVIDER, 'refused', `${step}: status ${status}`);
   return new ProviderFault(PROVIDER, 'unexpected_answer', `${step}: status ${status}`);
-}
-
-function readObject(text: string, step: string): JsonObject {
-  try {
-    const value: unknown = JSON.parse(text);
-    if (isJsonObject(value)) return value;
-  } catch {
-    // Falls through: the text itself is not shown.
-  }
-  throw new ProviderFault(PROVIDER, 'unexpected_answer', `${step}: the answer is no JSON object`);
 }

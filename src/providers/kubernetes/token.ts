@@ -8,7 +8,7 @@ import { type KubernetesToken, kubernetesToken } from '../../domain/authority/ty
 import { Denied } from '../../domain/denial.ts';
 import { isJsonObject, type JsonObject } from '../../domain/json.ts';
 import { rfc3339 } from '../../domain/reader.ts';
-import { send } from '../http.ts';
+import { objectOf, send } from '../http.ts';
 import { endOf } from '../lifetime.ts';
 import {
   type IssueContext,
@@ -76,7 +76,7 @@ export function createKubernetesTokens(options: KubernetesTokenOptions): Provide
       throw new ProviderFault(PROVIDER, 'unavailable', `${step}: status ${answer.status}`);
     if (answer.status >= 400)
       throw new ProviderFault(PROVIDER, 'refused', `${step}: status ${answer.status}`);
-    return { status: answer.status, object: readObject(answer.body, step) };
+    return { status: answer.status, object: objectOf(PROVIDER, answer.body, step) };
   }
 
   function residual(expires_at: number, now: number): Residual {
@@ -174,14 +174,4 @@ export function createKubernetesTokens(options: KubernetesTokenOptions): Provide
 
     close: async () => {},
   };
-}
-
-function readObject(text: string, step: string): JsonObject {
-  try {
-    const value: unknown = JSON.parse(text);
-    if (isJsonObject(value)) return value;
-  } catch {
-    // Falls through: the text itself is not shown.
-  }
-  throw new ProviderFault(PROVIDER, 'unexpected_answer', `${step}: the answer is no JSON object`);
 }
